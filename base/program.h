@@ -1,0 +1,38 @@
+/* program.h - what every daemon's main() does: arguments, configuration, log, pid file, signals.
+ * Threads: the main thread. */
+#ifndef CJMQ_BASE_PROGRAM_H
+#define CJMQ_BASE_PROGRAM_H
+
+#include "base/reactor.h"
+#include "base/settings.h"
+
+struct program {
+    const char *name;              /* "mqbroker" */
+    const char *summary;           /* one line for -h */
+    struct setting_def *defs;      /* settings table */
+    size_t def_count;
+    void *settings;                /* the struct the table points into */
+    const char *namesrv_setting;   /* name of the setting that -n assigns, or NULL */
+};
+
+enum program_outcome { PROGRAM_RUN, PROGRAM_EXIT_OK, PROGRAM_EXIT_ERROR };
+
+/* Parses the command line: -c FILE / --configFile FILE, -n ADDRS / --namesrvAddr ADDRS, -p / --printConfigItem (prints the effective
+ * configuration), -m / --printImportantConfig (the same, only what differs from the default), -h / --help, -v / --version,
+ * --key=value for every setting (after the file, so it wins). Settings must have been initialised. Problems go to stderr, each with
+ * file and line (or argument); nothing runs with a broken configuration. */
+enum program_outcome program_configure(struct program *p, int argc, char **argv);
+
+/* $HOME (or the passwd entry) expanded for a leading "~/" and "${user.home}"; heap string owned by the caller. */
+char *program_expand_path(const char *path);
+
+/* Writes the pid file `path` (created with its folders, locked while the process lives). 0, ERR_EXISTS (a running process holds it; eb
+ * names it and its pid), ERR_IO. */
+int program_pidfile_write(const char *path, struct errbuf *eb);
+void program_pidfile_remove(const char *path);
+
+/* Blocks SIGPIPE; calls fn(arg) once on the reactor's thread at SIGTERM or SIGINT, reopen_fn(arg) at SIGHUP (may be NULL).
+ * Call on the thread that runs `r`, before other threads start. */
+void program_on_signals(struct reactor *r, reactor_fn stop_fn, reactor_fn reopen_fn, void *arg);
+
+#endif

@@ -1,0 +1,41 @@
+# cjmq_library(NAME SOURCES a.c b.c LINKS x y): one folder, one static library, included as "folder/header.h".
+function(cjmq_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS;PRIVATE_LINKS" ${ARGN})
+  add_library(cjmq_${name} STATIC ${ARG_SOURCES})
+  target_include_directories(cjmq_${name} PUBLIC ${CMAKE_SOURCE_DIR})
+  target_link_libraries(cjmq_${name} PUBLIC ${ARG_LINKS} PRIVATE ${ARG_PRIVATE_LINKS})
+endfunction()
+
+# cjmq_unit_test(FOLDER FILE [LINKS extra...]): tests/unit/FOLDER/test_FILE.c, run by ctest as unit.FOLDER.FILE.
+# Call it from tests/unit/FOLDER/CMakeLists.txt.
+function(cjmq_unit_test folder file)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "LINKS" ${ARGN})
+  set(target test_${folder}_${file})
+  add_executable(${target} test_${file}.c)
+  target_link_libraries(${target} PRIVATE cjmq_${folder} ${ARG_LINKS} PkgConfig::CMOCKA)
+  add_test(NAME unit.${folder}.${file} COMMAND ${target})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 60)
+  endif()
+  set_tests_properties(unit.${folder}.${file} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS unit)
+endfunction()
+
+# cjmq_fuzz_target(NAME SOURCE LINKS...): a libFuzzer program (preset fuzz), or, in the other presets, the same entry
+# point driven by tests/fuzz/standalone.c over the seed corpus in tests/fuzz/corpus/NAME.
+# Call it from tests/fuzz/CMakeLists.txt.
+function(cjmq_fuzz_target name source)
+  add_executable(fuzz_${name} ${source})
+  target_link_libraries(fuzz_${name} PRIVATE ${ARGN})
+  set(corpus ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
+  if(CJMQ_FUZZ)
+    target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+    # The fuzzer writes what it finds into the first corpus directory: that one belongs to the build tree.
+    set(found ${CMAKE_CURRENT_BINARY_DIR}/found/${name})
+    file(MAKE_DIRECTORY ${found})
+    add_test(NAME fuzz.${name} COMMAND fuzz_${name} -runs=20000 -seed=1 -max_len=65536 ${found} ${corpus})
+  else()
+    target_sources(fuzz_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/fuzz/standalone.c)
+    add_test(NAME fuzz.${name} COMMAND fuzz_${name} ${corpus})
+  endif()
+  set_tests_properties(fuzz.${name} PROPERTIES TIMEOUT 300 LABELS fuzz)
+endfunction()
