@@ -1,0 +1,34 @@
+/* file.h - the one interface through which the store touches files, so that tests can inject short writes, errors, crashes and a full
+ * disk by linking another implementation (tests/unit/store/fake_file.c). Thin: one system call each. Threads: any.
+ *
+ * All return 0 (or a count) or a negative ERR_*: ERR_NOSPC for ENOSPC/EDQUOT, ERR_NOTFOUND for ENOENT, ERR_EXISTS, else ERR_IO with errno kept. */
+#ifndef CJMQ_STORE_FILE_H
+#define CJMQ_STORE_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+int file_open(const char *path, bool create, bool direct); /* descriptor */
+void file_close(int fd);
+int64_t file_size(int fd);
+int file_set_size(int fd, int64_t bytes);
+/* Reserves blocks so that later writes and mapped stores cannot meet a full disk. */
+int file_allocate(int fd, int64_t offset, int64_t bytes);
+/* Writes all of it or fails. */
+int file_write(int fd, const void *p, size_t n, int64_t offset);
+int file_read(int fd, void *p, size_t n, int64_t offset); /* bytes read, less than n only at the end of file */
+int file_sync(int fd);       /* fdatasync */
+int file_sync_dir(const char *path); /* makes creations and removals in a folder durable */
+int file_sync_range_start(int fd, int64_t offset, int64_t bytes); /* begin writing pages back */
+int file_drop_cache(int fd, int64_t offset, int64_t bytes);
+void *file_map(int fd, int64_t offset, size_t bytes, bool writable); /* NULL on failure */
+void file_unmap(void *p, size_t bytes);
+int file_map_sync(void *p, size_t bytes); /* msync of a consume queue or index range */
+int file_remove(const char *path);
+int file_rename(const char *from, const char *to);
+int file_make_dirs(const char *path);
+int file_free_bytes(const char *path, int64_t *free_bytes, int64_t *total_bytes);
+
+#endif
