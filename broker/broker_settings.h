@@ -1,0 +1,109 @@
+/* broker_settings.h - every setting of mqbroker, one table; names are RocketMQ's where it has one. docs/configuration.md is made from it.
+ * Threads: written before the threads start; later only by UPDATE_BROKER_CONFIG on reactor 0 (numbers and booleans, each one word). */
+#ifndef CJMQ_BROKER_SETTINGS_H
+#define CJMQ_BROKER_SETTINGS_H
+
+#include "base/settings.h"
+
+/* S(name, default, help)   I(name, default, min, max, unit, help)   B(name, default, help)   E(name, default, choices, help) */
+#define BROKER_SETTINGS(S, I, B, E)                                                                                              \
+    /* identity */                                                                                                               \
+    S(brokerIP1, "", "address that clients use; empty: the first non-loopback IPv4 address")                                   \
+    S(brokerIP2, "", "address that slaves use; empty: brokerIP1")                                                              \
+    I(listenPort, 10911, 0, 65535, "port", "port for clients; 0: any free port")                                               \
+    S(bindAddress, "", "address to listen on; empty: all")                                                                     \
+    S(brokerName, "", "group of this broker; empty: from the registry's broker document by brokerIP1:listenPort")             \
+    S(brokerClusterName, "DefaultCluster", "cluster name in routes")                                                           \
+    I(brokerId, 0, 0, 1000000, "", "0: master, above: slave")                                                                  \
+    E(brokerRole, "ASYNC_MASTER", "ASYNC_MASTER|SYNC_MASTER|SLAVE", "role when brokerName is set")                             \
+    I(brokerPermission, 6, 0, 6, "bits", "4 read, 2 write; what clients may do when brokerName is set")                        \
+    S(namesrvAddr, "", "registries: host:port;host:port")                                                                      \
+    I(fastListenPort, -1, -1, 65535, "port", "second port for the same requests; -1: listenPort - 2; 0: none")                 \
+    /* console and files */                                                                                                      \
+    I(telnetPort, -1, -1, 65535, "port", "admin console; -1: listenPort % 10000 + 10000; 0: none")                             \
+    S(telnetBind, "", "address of the console; empty: loopback while the password is the default, else all")                  \
+    S(adminUser, "jmq", "user of the console and of cluster changes")                                                          \
+    S(adminPassword, "jmq", "its password")                                                                                    \
+    S(logDir, "~/logs/rocketmqlogs", "folder of broker.log and the pid file")                                                  \
+    E(logLevel, "info", "debug|info|warn|error", "lines below it are dropped")                                                 \
+    I(logFileBytesMax, 134217728, 0, 1099511627776, "bytes", "size at which broker.log rotates; 0: never")                     \
+    I(logFilesMax, 10, 0, 1000, "files", "rotated log files kept")                                                             \
+    /* threads and connections */                                                                                                \
+    I(reactorThreads, 0, 0, 64, "threads", "event loops for clients; 0: half the cores, at least 1, at most 8")                \
+    I(frameBytesMax, 16777216, 65536, 1073741824, "bytes", "largest request")                                                  \
+    I(connectionsMax, 10000, 1, 10000000, "", "client connections")                                                            \
+    I(connectionUnsentBytesMax, 33554432, 65536, 4294967296, "bytes", "replies kept for a client that does not read")          \
+    I(connectionPendingMax, 65536, 1, 10000000, "", "requests of one connection under way")                                    \
+    I(serverChannelMaxIdleTimeSeconds, 120, 1, 86400, "s", "idle connections are closed")                                      \
+    I(clientExpireMs, 120000, 1000, 86400000, "ms", "a client without heartbeat is forgotten")                                 \
+    /* store */                                                                                                                  \
+    S(storePathRootDir, "~/store", "folder of all data")                                                                       \
+    S(storePathCommitLog, "", "folder of the commit log; empty: storePathRootDir/commitlog")                                   \
+    E(flushDiskType, "ASYNC_FLUSH", "ASYNC_FLUSH|SYNC_FLUSH", "SYNC_FLUSH: acknowledge after the disk has it")                 \
+    I(syncFlushTimeout, 5000, 1, 600000, "ms", "SYNC_FLUSH: answer FLUSH_DISK_TIMEOUT after this")                             \
+    I(mappedFileSizeCommitLog, 1073741824, 65536, 17179869184, "bytes", "size of one log file")                                \
+    I(mappedFileSizeConsumeQueue, 6000000, 2000, 600000000, "bytes", "size of one consume queue file (20 bytes a message)")    \
+    I(flushIntervalCommitLog, 500, 1, 600000, "ms", "ASYNC_FLUSH: sync the log at least this often")                           \
+    I(flushIntervalConsumeQueue, 1000, 1, 600000, "ms", "sync consume queues this often")                                      \
+    I(flushConsumeQueueThoroughInterval, 60000, 100, 3600000, "ms", "write the checkpoint this often")                         \
+    I(fileReservedTime, 72, 1, 876000, "hours", "keep messages this long")                                                     \
+    S(deleteWhen, "04", "hours of the day at which old files go: 04 or 02;14")                                                 \
+    I(diskMaxUsedSpaceRatio, 75, 0, 99, "percent", "above it the oldest files go at any hour; 0: off")                         \
+    I(diskReserveBytes, 1073741824, 0, 1125899906842624, "bytes", "free space below which writes are refused")                 \
+    I(cleanResourceInterval, 10000, 100, 3600000, "ms", "look for files to delete this often")                                 \
+    B(messageIndexEnable, "true", "index messages by key")                                                                     \
+    I(maxHashSlotNum, 5000000, 1000, 100000000, "", "slots of one index file")                                                 \
+    I(maxIndexNum, 20000000, 1000, 400000000, "", "entries of one index file")                                                 \
+    E(commitLogZeroFill, "auto", "auto|on|off", "fill log files with zeros ahead of need; auto: with SYNC_FLUSH")              \
+    I(pageDropBehindBytes, 67108864, 0, 1099511627776, "bytes", "drop cached log pages this far behind the end; 0: never")     \
+    /* messages */                                                                                                               \
+    I(maxMessageSize, 4194304, 1024, 1073741824, "bytes", "largest message body")                                              \
+    I(maxTransferCountOnMessageInMemory, 1024, 1, 65536, "", "most messages in one pull reply")                                \
+    I(maxTransferBytesOnMessageInMemory, 1048576, 1024, 1073741824, "bytes", "most bytes in one pull reply")                   \
+    I(sendBatchBytesMax, 8388608, 65536, 1073741824, "bytes", "memory for the messages of one round of one event loop")        \
+    B(autoCreateTopicEnable, "true", "create topics on first send")                                                            \
+    I(defaultTopicQueueNums, 8, 1, 1024, "", "queues of the template topic TBW102")                                            \
+    B(autoCreateSubscriptionGroup, "true", "create consumer groups on first use")                                              \
+    B(clusterTopicEnable, "true", "clients may use the topic named like the cluster")                                          \
+    B(brokerTopicEnable, "true", "clients may use the topic named like the broker")                                            \
+    B(traceTopicEnable, "false", "create RMQ_SYS_TRACE_TOPIC")                                                                 \
+    I(topicsMax, 100000, 16, 10000000, "", "topics on this broker")                                                            \
+    I(groupsMax, 100000, 16, 10000000, "", "consumer groups on this broker")                                                   \
+    I(offsetsMax, 10000000, 1000, 1000000000, "", "consumer offsets kept")                                                     \
+    I(locksMax, 1000000, 1000, 100000000, "", "queue locks of orderly consumers")                                              \
+    I(lockExpireMs, 60000, 1000, 3600000, "ms", "a queue lock ends without renewal")                                           \
+    B(longPollingEnable, "true", "hold pulls until messages come")                                                             \
+    I(shortPollingTimeMills, 1000, 1, 60000, "ms", "hold time when longPollingEnable=false")                                   \
+    I(pullsHeldMax, 1000000, 1, 100000000, "", "pulls held at once")                                                           \
+    I(flushConsumerOffsetInterval, 5000, 100, 600000, "ms", "save consumer offsets this often")                                \
+    I(registerNameServerPeriod, 30000, 10000, 60000, "ms", "register with the registries this often")                          \
+    I(registerBrokerTimeoutMills, 6000, 100, 60000, "ms", "wait this long for a registry")                                     \
+    S(regionId, "DefaultRegion", "region in send replies")                                                                     \
+    B(traceOn, "true", "TRACE_ON in send replies")                                                                             \
+    I(defaultQueryMaxNum, 32, 1, 1024, "", "most messages of a query by key")                                                  \
+    B(slaveReadEnable, "false", "suggest slaves to slow consumers")                                                            \
+    I(haListenPort, -1, -1, 65535, "port", "replication port; -1: listenPort + 1")
+
+struct broker_settings {
+#define SETTING_FIELD_S(name, def, help) char *name;
+#define SETTING_FIELD_I(name, def, min, max, unit, help) int64_t name;
+#define SETTING_FIELD_B(name, def, help) bool name;
+#define SETTING_FIELD_E(name, def, choices, help) int64_t name;
+    BROKER_SETTINGS(SETTING_FIELD_S, SETTING_FIELD_I, SETTING_FIELD_B, SETTING_FIELD_E)
+#undef SETTING_FIELD_S
+#undef SETTING_FIELD_I
+#undef SETTING_FIELD_B
+#undef SETTING_FIELD_E
+};
+
+/* Values of the enum settings above, in the order of their choices. */
+enum { BROKER_ROLE_ASYNC_MASTER, BROKER_ROLE_SYNC_MASTER, BROKER_ROLE_SLAVE };
+enum { BROKER_ASYNC_FLUSH, BROKER_SYNC_FLUSH };
+enum { BROKER_ZERO_FILL_AUTO, BROKER_ZERO_FILL_ON, BROKER_ZERO_FILL_OFF };
+
+/* The table for base/settings.h; one instance per process. *n: number of entries. */
+struct setting_def *broker_setting_defs(size_t *n);
+/* Expands "~", fills what depends on other settings (ports, brokerIP1, ...), checks combinations. 0 or ERR_INVAL with names and values. */
+int broker_settings_finish(struct broker_settings *s, struct errbuf *eb);
+
+#endif

@@ -1,0 +1,34 @@
+/* groups.h - subscription groups of consumers: config/subscriptionGroup.json in RocketMQ's shape.
+ * Threads: any; own lock. Readers get copies. */
+#ifndef CJMQ_BROKER_GROUPS_H
+#define CJMQ_BROKER_GROUPS_H
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/slice.h"
+#include "broker/topics.h"
+
+struct group_table;
+
+struct group_config {
+    bool consume_enable, consume_from_min_enable, consume_broadcast_enable, notify_ids_changed;
+    int32_t retry_queues, retry_max_times;
+    int64_t broker_id, which_broker_when_slow;
+};
+
+int group_table_open(const struct broker_settings *settings, struct group_table **out, struct errbuf *eb);
+void group_table_close(struct group_table *g);
+/* 0 and a copy; ERR_NOTFOUND when unknown. */
+int group_table_get(struct group_table *g, struct slice name, struct group_config *out);
+/* Creates with defaults when autoCreateSubscriptionGroup allows: 0, ERR_NOTFOUND (not allowed), ERR_INVAL (name), ERR_LIMIT. */
+int group_table_find_or_create(struct group_table *g, struct slice name, struct group_config *out, struct errbuf *eb);
+int group_table_put(struct group_table *g, struct slice name, const struct group_config *config, struct errbuf *eb);
+/* From one SubscriptionGroupConfig JSON (200). ERR_INVAL with what is wrong. */
+int group_table_put_json(struct group_table *g, struct slice json, struct errbuf *eb);
+int group_table_delete(struct group_table *g, struct slice name);
+void group_table_each(struct group_table *g, void (*fn)(void *arg, struct slice name, const struct group_config *config), void *arg);
+void group_table_print(struct group_table *g, struct buf *out);
+void group_print(struct slice name, const struct group_config *config, struct buf *out);
+struct data_version group_table_version(struct group_table *g);
+
+#endif

@@ -1,0 +1,52 @@
+/* identity.h - who this broker is: address, cluster, group (brokerName), id, role, permission; and what it may serve now.
+ *
+ * Two ways to get there: RocketMQ's (properties brokerName, brokerId, brokerRole) or JMQ's (no brokerName: the registry's broker document has
+ * an entry for brokerIP1:listenPort, which gives group, role, permission, syncMode, retryType). A document that arrives or changes is applied
+ * live. A broker without brokerName that no document knows is alone in its group with the role of its port (JMQ's launcher rule).
+ *
+ * Threads: identity_apply_document() on reactor 0; everything else from any thread (one atomic load on the hot path). */
+#ifndef CJMQ_BROKER_IDENTITY_H
+#define CJMQ_BROKER_IDENTITY_H
+
+#include "base/error.h"
+#include "base/net.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct identity;
+struct broker_settings;
+struct broker_document; /* cluster/ */
+
+enum broker_role { ROLE_NONE, ROLE_MASTER, ROLE_SLAVE, ROLE_BACKUP };
+/* Bits as in RocketMQ's perm: what clients may do on this broker now (role and permission combined: jmq-cluster.md section 3). */
+enum { MAY_WRITE = 2, MAY_READ = 4 };
+
+struct identity *identity_new(const struct broker_settings *settings, struct errbuf *eb);
+void identity_free(struct identity *id);
+
+/* Hot path: MAY_READ | MAY_WRITE. */
+unsigned identity_access(const struct identity *id);
+/* Snapshot of the names; copied out under a lock. */
+struct identity_view {
+    char addr[NET_ADDR_TEXT_MAX];   /* brokerIP1:listenPort */
+    char cluster[128];
+    char name[128];                 /* brokerName = group */
+    int64_t broker_id;              /* 0 master */
+    enum broker_role role;
+    char permission[8];             /* FULL READ WRITE NONE */
+    char sync_mode[16];
+    char retry_type[8];
+    bool from_document;
+};
+void identity_view(const struct identity *id, struct identity_view *out);
+/* The store host that records and message ids carry: brokerIP1:listenPort. */
+const struct net_addr *identity_store_host(const struct identity *id);
+/* Fills `eb` with the refusal for clients, e.g. "the broker[10.0.0.1:50088] jmq102 sending message is forbidden: its permission is NONE, topic T
+ * needs WRITE; use the master or let an operator change the permission with 'broker set'". */
+void identity_explain(const struct identity *id, unsigned wanted, const char *topic, struct errbuf *eb);
+/* Takes over this broker's entry of a new broker document (NULL: none). Returns true when anything that clients or the registry see changed.
+ * A changed role (master/slave) is taken over too. */
+bool identity_apply_document(struct identity *id, const struct broker_document *doc);
+
+#endif

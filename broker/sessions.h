@@ -1,0 +1,70 @@
+/* sessions.h - the clients of this broker: who is connected as a producer or a consumer of which group, with which subscriptions.
+ *
+ * A member is (group, connection, client id). It appears with a heartbeat, and goes when its connection closes, it unregisters, or no heartbeat
+ * came for clientExpireMs. When the members or subscriptions of a consumer group change, every member of the group is told
+ * (NOTIFY_CONSUMER_IDS_CHANGED), the cause included.
+ *
+ * Threads: any; own lock. Notifications are posted to the connections' reactors. */
+#ifndef CJMQ_BROKER_SESSIONS_H
+#define CJMQ_BROKER_SESSIONS_H
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/slice.h"
+#include "remoting/server.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct session_table;
+struct broker_settings;
+
+/* A compiled TAG subscription, immutable and reference counted: what fetch needs on the hot path. */
+struct subscription;
+struct subscription *subscription_ref(struct subscription *s);
+void subscription_unref(struct subscription *s);
+/* Compiles "*", "", "A || B". ERR_INVAL for what is no tag expression or too long, with the reason. */
+int subscription_compile(struct slice topic, struct slice expression, struct slice type, int64_t version, struct subscription **out,
+                         struct errbuf *eb);
+/* tags_match_fn of the store; arg is the struct subscription. */
+bool subscription_match(void *arg, int64_t tags_code);
+bool subscription_matches_all(const struct subscription *s);
+int64_t subscription_version(const struct subscription *s);
+
+struct session_table *session_table_new(const struct broker_settings *settings);
+void session_table_free(struct session_table *t);
+
+/* Takes over one heartbeat body (34). `on_group(arg, group)` is called for each consumer group in it (create config and retry topic).
+ * 0, ERR_INVAL with what is malformed, ERR_LIMIT. */
+int session_table_heartbeat(struct session_table *t, struct conn *conn, int version, unsigned language, struct slice body,
+                            void (*on_group)(void *arg, struct slice group), void *arg, struct errbuf *eb);
+void session_table_unregister(struct session_table *t, struct conn *conn, struct slice client_id, struct slice producer_group,
+                              struct slice consumer_group);
+void session_table_conn_closed(struct session_table *t, struct conn *conn);
+/* Drops members whose last heartbeat is older than the setting; call every few seconds. */
+void session_table_expire(struct session_table *t);
+
+/* The group's subscription to a topic as a new reference. 0; ERR_NOTFOUND: no such group online (eb); ERR_STATE: online, but not subscribed. */
+int session_table_subscription(struct session_table *t, struct slice group, struct slice topic, struct subscription **out, bool *broadcasting,
+                               struct errbuf *eb);
+/* Appends {"consumerIdList":[..]}; returns the number of members (0: nothing appended). */
+unsigned session_table_consumer_ids(struct session_table *t, struct slice group, struct buf *out);
+
+/* --- for admin requests: under the lock, copies into the callback --- */
+struct session_info {
+    struct slice group, client_id;
+    struct conn *conn;      /* borrowed during the call */
+    int version;
+    unsigned language;
+    int64_t last_heartbeat_ms;
+};
+void session_table_each_consumer(struct session_table *t, struct slice group, void (*fn)(void *arg, const struct session_info *i), void *arg);
+void session_table_each_producer(struct session_table *t, struct slice group, void (*fn)(void *arg, const struct session_info *i), void *arg);
+/* Appends the rest of ConsumerConnection's members after connectionSet: consumeFromWhere, consumeType, messageModel, subscriptionTable. */
+int session_table_print_consumer(struct session_table *t, struct slice group, struct buf *out);
+/* Names of all online consumer groups subscribed to a topic. */
+void session_table_each_group_of_topic(struct session_table *t, struct slice topic, void (*fn)(void *arg, struct slice group), void *arg);
+unsigned session_table_producers(struct session_table *t);
+unsigned session_table_consumers(struct session_table *t);
+
+#endif

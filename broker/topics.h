@@ -1,0 +1,85 @@
+/* topics.h - the topics that this broker serves: queues, permission, who may send and receive.
+ *
+ * Sources: the registry's topic document (topics whose groups hold this broker's group), an admin client (17), auto-creation by a send, and the
+ * system topics of the protocol. Kept in config/topics.json in RocketMQ's shape. A topic struct lives until the table is freed, so pointers can be
+ * kept; a deleted topic is not found any more and answers topic_is_deleted().
+ *
+ * Threads: look-ups and the topic_* readers from any thread (hot path: one read lock, atomics); changes from reactor 0's thread or under the table's
+ * own lock (any thread). */
+#ifndef CJMQ_BROKER_TOPICS_H
+#define CJMQ_BROKER_TOPICS_H
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/slice.h"
+#include "store/store.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { PERM_INHERIT = 1, PERM_WRITE = 2, PERM_READ = 4, PERM_PRIORITY = 8 };
+
+struct topic_table;
+struct topic;
+struct topic_document; /* cluster/ */
+struct broker_settings;
+struct identity;
+
+struct topic_config {
+    int32_t read_queues;
+    int32_t write_queues;
+    int32_t perm;
+    int32_t sys_flag;
+    bool order;
+    bool multi_tag; /* topicFilterType MULTI_TAG */
+};
+
+/* Loads config/topics.json under the store's root (falling back to .bak), creates the system topics. 0 or ERR_* with file and reason. */
+int topic_table_open(const struct broker_settings *settings, struct identity *id, struct store *store, struct topic_table **out,
+                     struct errbuf *eb);
+void topic_table_close(struct topic_table *t); /* saves */
+
+struct topic *topic_table_lookup(struct topic_table *t, struct slice name);
+/* Name rules of the protocol (3.2): 0, or ERR_INVAL with the reason. */
+int topic_name_check(struct slice name, struct errbuf *eb);
+bool topic_name_is_system(struct slice name);
+
+/* Creates or changes a topic (admin, %RETRY%, %DLQ%). Saves, bumps the data version, tells the change listener. */
+int topic_table_put(struct topic_table *t, struct slice name, const struct topic_config *config, struct topic **out, struct errbuf *eb);
+/* Auto-creation for a send after template `default_topic` (3.5). 0 and *out (existing or new); ERR_NOTFOUND (no template, not inheritable,
+ * autoCreateTopicEnable=false; eb says which); ERR_LIMIT (topicsMax). */
+int topic_table_auto_create(struct topic_table *t, struct slice name, struct slice default_topic, int32_t queues, struct topic **out,
+                            struct errbuf *eb);
+/* %RETRY%group / %DLQ%group on demand: 0, ERR_INVAL. */
+int topic_table_ensure(struct topic_table *t, struct slice name, int32_t queues, int32_t perm, struct topic **out, struct errbuf *eb);
+int topic_table_delete(struct topic_table *t, struct slice name, struct errbuf *eb);
+/* Replaces what came from the topic document: the topics of this broker's group get the document's queues and policies, topics that left it lose
+ * their policies and are no longer served (files stay). NULL: no document. */
+void topic_table_apply_document(struct topic_table *t, const struct topic_document *doc);
+
+/* --- readers of one topic --- */
+struct slice topic_name(const struct topic *t);
+struct topic_config topic_config(const struct topic *t);
+bool topic_is_deleted(const struct topic *t);
+/* The queue of the store, NULL when queue_id is not in 0..max(read, write)-1. */
+struct store_queue *topic_queue(struct topic *t, int32_t queue_id);
+/* May this app send to / receive from the topic (producers and consumers of the document; everybody without one; full app name first, then the
+ * part before its last '.')? 0, or ERR_PERM with topic, app and where to change it. System, retry and dead-letter topics are open. */
+int topic_check_producer(const struct topic *t, struct slice app, struct errbuf *eb);
+int topic_check_consumer(const struct topic *t, struct slice app, struct errbuf *eb);
+
+/* --- whole table --- */
+struct data_version {
+    int64_t counter, timestamp_ms;
+};
+struct data_version topic_table_version(struct topic_table *t);
+/* Calls fn for each topic that is not deleted, in name order, under the read lock (fn must not change the table). */
+void topic_table_each(struct topic_table *t, void (*fn)(void *arg, struct topic *topic), void *arg);
+/* {"dataVersion":..,"topicConfigTable":{..}} appended to out. `access` (MAY_* bits) masks each topic's perm: what is registered. */
+void topic_table_print(struct topic_table *t, unsigned access, struct buf *out);
+/* One TopicConfig object. */
+void topic_print(const struct topic *t, unsigned access, struct buf *out);
+/* Called (any thread, no lock held) after topics changed, so that the broker registers anew. Set once before use. */
+void topic_table_on_change(struct topic_table *t, void (*fn)(void *arg), void *arg);
+
+#endif
