@@ -34,7 +34,8 @@ static inline struct slice buf_slice(const struct buf *b)
 }
 
 /* Makes room for `n` more bytes and returns where they go; buf_commit() then says how many were put there.
- * Moves unread bytes to the front before it allocates; aborts when memory is gone (callers bound sizes first). */
+ * Moves unread bytes to the front while they are the smaller part, else grows (capacity < 4 * unread + 2 * n + 256); aborts when
+ * memory is gone (callers bound sizes first). */
 char *buf_reserve(struct buf *b, size_t n);
 
 static inline void buf_commit(struct buf *b, size_t n)

@@ -1,5 +1,4 @@
-/* error.c - texts of errors.
- * Threads: any; no state. */
+/* error.c - texts of errors. Threads: any; no state. */
 #include "base/error.h"
 
 #include <stdarg.h>
@@ -20,13 +19,12 @@ const char *err_text(int err)
     }
 }
 
-int errbuf_set(struct errbuf *eb, int err, const char *fmt, ...)
+void errbuf_format(struct errbuf *eb, const char *fmt, ...)
 {
-    if (eb != NULL) {
-        va_list ap;
-        va_start(ap, fmt);
-        vsnprintf(eb->text, sizeof eb->text, fmt, ap);
-        va_end(ap);
-    }
-    return err;
+    if (eb == NULL)
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(eb->text, sizeof eb->text, fmt, ap);
+    va_end(ap);
 }

@@ -43,8 +43,10 @@ struct errbuf {
     char text[ERRBUF_SIZE];
 };
 
-/* Formats the sentence into `eb` (nothing happens when eb is NULL; cut at ERRBUF_SIZE - 1 bytes) and returns `err`,
- * so that a failure is one statement: return errbuf_set(eb, ERR_INVAL, "..."). Any thread. */
-int errbuf_set(struct errbuf *eb, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Formats the sentence into `eb` (nothing happens when eb is NULL; cut at ERRBUF_SIZE - 1 bytes) and is worth `err`,
+ * so that a failure is one statement: return errbuf_set(eb, ERR_INVAL, "..."). A macro, so that the compiler sees the value
+ * and does not take what was left unset on failure for used. Any thread. */
+#define errbuf_set(eb, err, ...) (errbuf_format((eb), __VA_ARGS__), (err))
+void errbuf_format(struct errbuf *eb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-/* Java's String.hashCode over the UTF-16 units of UTF-8 text (malformed bytes count as one unit each). Tag codes and index keys. */
+/* Java's String.hashCode over the UTF-16 units of UTF-8 text (malformed bytes count as one U+FFFD each). Tag codes and index keys. */
 int32_t hash_java_string(struct slice utf8);
 /* Continues a Java string hash: hash of (text that gave h) + utf8. */
 int32_t hash_java_string_more(int32_t h, struct slice utf8);

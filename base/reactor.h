@@ -44,7 +44,7 @@ struct reactor_task {
     struct reactor_task *next; /* reactor's */
 };
 /* Calls task->fn(task->arg) on the reactor's thread, in the order of posting per poster. Any thread; never blocks; no allocation.
- * Tasks still queued when the loop ends are called by reactor_free(). */
+ * Tasks still queued when the loop ends are called by reactor_free(). The reactor must outlive the call of reactor_post(). */
 void reactor_post(struct reactor *r, struct reactor_task *task);
 /* Calls fn(arg) on the reactor's thread and returns when it is done (directly when already there). Any thread. */
 void reactor_call(struct reactor *r, reactor_fn fn, void *arg);
@@ -60,7 +60,7 @@ void reactor_io_free(struct reactor_io *io);
 /* --- timers --- */
 /* Stopped timer. */
 struct reactor_timer *reactor_timer_new(struct reactor *r, reactor_fn fn, void *arg);
-/* (Re)starts: first call after `delay_ms`, then every `repeat_ms` (0: once). */
+/* (Re)starts: first call after `delay_ms` (counted from the start of the round), then every `repeat_ms` (0: once). */
 void reactor_timer_start(struct reactor_timer *t, int64_t delay_ms, int64_t repeat_ms);
 void reactor_timer_stop(struct reactor_timer *t);
 bool reactor_timer_active(const struct reactor_timer *t);
@@ -68,8 +68,14 @@ bool reactor_timer_active(const struct reactor_timer *t);
 void reactor_timer_free(struct reactor_timer *t);
 
 /* --- rounds --- */
-/* Adds a hook called at the end of each round that did anything, before the loop sleeps. Hooks stay until reactor_free(). */
+/* Adds a hook called at the end of each round that did anything, before the loop sleeps. Hooks stay until reactor_free()
+ * or reactor_off_round_end(). */
 void reactor_on_round_end(struct reactor *r, reactor_fn fn, void *arg);
+/* The same, but called after all hooks of reactor_on_round_end(), whichever was registered first: for what sends the bytes
+ * that those hooks produce. */
+void reactor_on_round_end_last(struct reactor *r, reactor_fn fn, void *arg);
+/* Removes a hook of either kind, given as it was registered; may be called from inside a hook. */
+void reactor_off_round_end(struct reactor *r, reactor_fn fn, void *arg);
 /* Asks for another round at once (the loop will not sleep after this one). */
 void reactor_again(struct reactor *r);
 /* Monotonic milliseconds, read once per round. */

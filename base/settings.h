@@ -19,7 +19,7 @@ enum setting_type {
     SETTING_STRING, /* char *, owned by the settings struct; never NULL */
     SETTING_INT,    /* int64_t, `min`..`max`; accepts a plain decimal number */
     SETTING_BOOL,   /* bool: true / false in any case */
-    SETTING_ENUM,   /* int64_t: index into `choices` */
+    SETTING_ENUM,   /* int64_t: index into `choices`, which are matched in any case */
 };
 
 struct setting_def {
@@ -31,7 +31,7 @@ struct setting_def {
     const char *choices;  /* SETTING_ENUM: "A|B|C" */
     const char *unit;     /* "ms", "bytes", ... or "" */
     const char *help;     /* one line for -h and docs/configuration.md */
-    const char *origin;   /* "default", "FILE:LINE", "command line", "update": set by this module */
+    const char *origin;   /* "default", "FILE:LINE", "command line", "update": owned by this module */
 };
 
 /* Sets every field to its default. `defs` has `n` entries; `base` is the settings struct. Aborts on a bad default. */
@@ -45,18 +45,25 @@ int settings_assign(struct setting_def *defs, size_t n, void *base, struct slice
                     const char *origin, struct errbuf *eb);
 /* Reads a properties file (Java rules: # and ! comments, '=', ':' or blank as separator, line continuation by a backslash, \uXXXX).
  * Every wrong line is reported through `problem` (text names file and line), reading goes on.
+ * A property that the file sets twice is reported as a warning; the last line counts.
  * `unknown_is_error` false: unknown names are reported as warnings through the same callback but do not count.
  * Returns the number of errors, or ERR_IO when the file cannot be read (eb). */
 typedef void (*settings_problem_fn)(void *arg, bool is_error, const char *text);
 int settings_load_file(struct setting_def *defs, size_t n, void *base, const char *path, bool unknown_is_error,
                        settings_problem_fn problem, void *arg, struct errbuf *eb);
-/* Same rules on text in memory; `place` stands for the file name. Calls `each` for every key and value (unescaped, valid during the
+/* The same format (UTF-8) from memory. Calls `each` for every key and value (unescaped, valid during the
  * call). Returns the number of lines that `each` refused (non-zero). */
 typedef int (*properties_each_fn)(void *arg, struct slice key, struct slice value, unsigned line);
 int properties_parse(struct slice text, properties_each_fn each, void *arg);
 
 /* The value as text, appended to `out`. */
 void settings_format_value(const struct setting_def *def, const void *base, struct buf *out);
+/* "name=value\n", escaped where properties text needs it, appended to `out`. */
+void settings_format_line(const struct setting_def *def, const void *base, struct buf *out);
+/* Whether the value is the default one, wherever it came from. */
+bool settings_is_default(const struct setting_def *def, const void *base);
+/* The definitions in the order of their names; the array is the caller's to free(). */
+const struct setting_def **settings_sorted(const struct setting_def *defs, size_t n);
 /* All settings as properties text "name=value\n" sorted by name, appended to `out`. */
 void settings_format(const struct setting_def *defs, size_t n, const void *base, struct buf *out);
 const struct setting_def *settings_lookup(const struct setting_def *defs, size_t n, struct slice name);
