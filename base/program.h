@@ -18,9 +18,11 @@ struct program {
 enum program_outcome { PROGRAM_RUN, PROGRAM_EXIT_OK, PROGRAM_EXIT_ERROR };
 
 /* Parses the command line: -c FILE / --configFile FILE, -n ADDRS / --namesrvAddr ADDRS, -p / --printConfigItem (prints the effective
- * configuration), -m / --printImportantConfig (the same, only what differs from the default), -h / --help, -v / --version,
- * --key=value for every setting (after the file, so it wins). Settings must have been initialised. Problems go to stderr, each with
- * file and line (or argument); nothing runs with a broken configuration. */
+ * configuration and where each value came from), -m / --printImportantConfig (the same, only what differs from the default),
+ * -h / --help, -v / --version, --key=value for every setting (after the file, so it wins; the file wins over the environment
+ * variable NAMESRV_ADDR, which counts where -n does). Settings must have been initialised. Problems go to stderr, each with file and
+ * line (or argument); nothing runs with a broken configuration. Unknown names are errors as arguments, warnings in the file: those
+ * of Apache RocketMQ hold many properties that a Java program needs and this one does not. */
 enum program_outcome program_configure(struct program *p, int argc, char **argv);
 
 /* $HOME (or the passwd entry) expanded for a leading "~/" and "${user.home}"; heap string owned by the caller. */
@@ -31,7 +33,8 @@ char *program_expand_path(const char *path);
 int program_pidfile_write(const char *path, struct errbuf *eb);
 void program_pidfile_remove(const char *path);
 
-/* Blocks SIGPIPE; calls fn(arg) once on the reactor's thread at SIGTERM or SIGINT, reopen_fn(arg) at SIGHUP (may be NULL).
+/* Ignores SIGPIPE; calls stop_fn(arg) once on the reactor's thread at the first SIGTERM or SIGINT, reopen_fn(arg) at each SIGHUP (may
+ * be NULL; not when the program was started with SIGHUP ignored, as nohup does).
  * Call on the thread that runs `r`, before other threads start. */
 void program_on_signals(struct reactor *r, reactor_fn stop_fn, reactor_fn reopen_fn, void *arg);
 
