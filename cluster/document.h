@@ -15,12 +15,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum document_kind { DOCUMENT_BROKER, DOCUMENT_TOPIC };
-enum { DOCUMENT_KINDS = 2 };
+enum cluster_document { CLUSTER_DOCUMENT_BROKER, CLUSTER_DOCUMENT_TOPIC };
+enum { CLUSTER_DOCUMENTS = 2 };
 /* "broker" / "topic": the name on the wire, in the database and in telnet commands. */
-const char *document_name(enum document_kind kind);
+const char *cluster_document_name(enum cluster_document which);
 /* 0 or ERR_NOTFOUND (eb: the name and what is allowed). */
-int document_kind_parse(struct slice name, enum document_kind *out, struct errbuf *eb);
+int cluster_document_parse_name(struct slice name, enum cluster_document *out, struct errbuf *eb);
 
 /* Bounds of one document; each a setting of the program that parses. Zero means the default. */
 struct document_limits {
@@ -57,10 +57,5 @@ void document_problems_format(const struct document_problems *p, bool errors, st
 /* Any JSON that JMQ's parser takes -> compact standard JSON (members, order, numbers and strings kept), appended to `out`.
  * 0; ERR_TOOBIG (more than bytes_max); ERR_PROTO (eb: line, column, what was found, what was expected; nothing appended). */
 int document_compact(struct slice text, const struct document_limits *limits, struct buf *out, struct errbuf *eb);
-
-/* Tells how far a JSON text typed over several lines is: whether more lines belong to it. `text` starts at the first '[' or '{'.
- * Returns true once brackets and quotes are closed (or can never be closed: too many closing ones); *end is then the length of the
- * JSON part. Stateless: call it with everything typed so far. */
-bool document_text_is_complete(struct slice text, size_t *end);
 
 #endif

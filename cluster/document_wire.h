@@ -16,8 +16,16 @@
  *   ext  name, action = get | set | check | history | diff | rollback, user, password, peer (address of the operator's session, for the
  *        history), version, version2 (history: number of entries; diff: from and to; rollback: to which)
  *   body the JSON text as typed, for set and check
- *   answer  0, ext status (telnet status number of JMQ), version (current after the command), body the text for the operator;
- *           16 wrong user or password (remark). `get` and `check` change nothing, but need credentials all the same.
+ *        (0 or absent: the current one, or for diff's `version` and for rollback the one before it)
+ *   answer  0, ext outcome (below), status (telnet status number of JMQ), version (current after the command), warnings (check: their
+ *           number), body the text for the operator; 16 wrong user or password (remark). All actions need credentials.
+ *           outcome  done      set, rollback stored (body: warnings, one per line, or empty)    -> telnet document_reply_done()
+ *                    document  body is the document                                             -> document_reply_get()
+ *                    missing   no such document or version                                      -> document_reply_missing()
+ *                    refused   body says why, nothing stored                                    -> document_reply_refused()
+ *                    checked   valid, nothing stored; body: warnings, one per line              -> document_reply_check()
+ *                    failed    the registry's database failed, body says how                    -> document_reply_failed()
+ *                    text      history, diff: body is plain text                                -> telnet_reply_text()
  * CJMQ_CLUSTER_STATUS 7005    anyone -> registry
  *   answer  0, body: JSON array, one object for each broker of the document and each live one, sorted by group, role, address:
  *     {"address":"1.2.3.4:50088","group":"g","role":"MASTER","permission":"FULL","alive":true,"lastHeartbeat":1700000000000,
@@ -38,6 +46,8 @@
 #define DOCUMENT_FIELD_PASSWORD "password"
 #define DOCUMENT_FIELD_PEER "peer"
 #define DOCUMENT_FIELD_STATUS "status"
+#define DOCUMENT_FIELD_OUTCOME "outcome"
+#define DOCUMENT_FIELD_WARNINGS "warnings"
 
 #define DOCUMENT_ACTION_GET "get"
 #define DOCUMENT_ACTION_SET "set"
@@ -45,6 +55,14 @@
 #define DOCUMENT_ACTION_HISTORY "history"
 #define DOCUMENT_ACTION_DIFF "diff"
 #define DOCUMENT_ACTION_ROLLBACK "rollback"
+
+#define DOCUMENT_OUTCOME_DONE "done"
+#define DOCUMENT_OUTCOME_DOCUMENT "document"
+#define DOCUMENT_OUTCOME_MISSING "missing"
+#define DOCUMENT_OUTCOME_REFUSED "refused"
+#define DOCUMENT_OUTCOME_CHECKED "checked"
+#define DOCUMENT_OUTCOME_FAILED "failed"
+#define DOCUMENT_OUTCOME_TEXT "text"
 
 /* Ext fields that CJMQ brokers add to REGISTER_BROKER (103) so that `cluster` can show what a broker took from its properties; other
  * name servers ignore them. */
