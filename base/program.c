@@ -411,10 +411,8 @@ void program_on_signals(struct reactor *r, reactor_fn stop_fn, reactor_fn reopen
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
-    /* Started under nohup the program must outlive its terminal: SIGHUP then stays ignored. */
-    struct sigaction hangup;
-    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
-        sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGHUP);
+    signal(SIGHUP, SIG_DFL); /* nohup has it ignored; from here on it is a message and ends nothing */
     pthread_sigmask(SIG_BLOCK, &set, NULL); /* inherited by the threads to come */
     int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (fd < 0) {

@@ -34,7 +34,7 @@ int program_pidfile_write(const char *path, struct errbuf *eb);
 void program_pidfile_remove(const char *path);
 
 /* Ignores SIGPIPE; calls stop_fn(arg) once on the reactor's thread at the first SIGTERM or SIGINT, reopen_fn(arg) at each SIGHUP (may
- * be NULL; not when the program was started with SIGHUP ignored, as nohup does).
+ * be NULL); SIGHUP never ends the program, started with nohup or without.
  * Call on the thread that runs `r`, before other threads start. */
 void program_on_signals(struct reactor *r, reactor_fn stop_fn, reactor_fn reopen_fn, void *arg);
 
