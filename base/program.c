@@ -320,6 +320,14 @@ char *program_expand_path(const char *path)
 /* The descriptor whose lock says that the process lives; a process has one pid file. */
 static int pidfile_fd = -1;
 
+char *program_pidfile_path(const char *log_dir, const char *name, unsigned port)
+{
+    char *folder = program_expand_path(log_dir);
+    char *path = mem_printf("%s/%s-%u.pid", folder, name, port);
+    free(folder);
+    return path;
+}
+
 /* Opens and locks `path`. The loop is for the case that the file is removed by its former owner between open and lock: a
  * lock on a file that is no longer there would protect nothing. */
 static int pidfile_lock(const char *path, struct errbuf *eb)

@@ -28,6 +28,10 @@ enum program_outcome program_configure(struct program *p, int argc, char **argv)
 /* $HOME (or the passwd entry) expanded for a leading "~/" and "${user.home}"; heap string owned by the caller. */
 char *program_expand_path(const char *path);
 
+/* Where the daemon `name` that listens on `port` keeps its pid file: "LOG_DIR/NAME-PORT.pid", which is where mqshutdown looks; `log_dir`
+ * is expanded as above. Heap string owned by the caller. */
+char *program_pidfile_path(const char *log_dir, const char *name, unsigned port);
+
 /* Writes the pid file `path` (created with its folders, locked while the process lives). 0, ERR_EXISTS (a running process holds it; eb
  * names it and its pid), ERR_IO. */
 int program_pidfile_write(const char *path, struct errbuf *eb);

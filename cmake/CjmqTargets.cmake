@@ -6,6 +6,29 @@ function(cjmq_library name)
   target_link_libraries(cjmq_${name} PUBLIC ${ARG_LINKS} PRIVATE ${ARG_PRIVATE_LINKS})
 endfunction()
 
+# Where the real programs go; bin/ holds what people call.
+set(CJMQ_LIBEXEC_DIR lib/cjmq)
+
+# cjmq_program(NAME SOURCES a.c LINKS x y [COMMANDS name ...]): a program, built as bin/NAME of the build tree and installed as
+# ${CJMQ_LIBEXEC_DIR}/NAME, with a shell script bin/COMMAND for each name that people call it by (default: NAME), because the guides
+# say `sh mqbroker`.
+function(cjmq_program name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS;COMMANDS" ${ARGN})
+  if(NOT ARG_COMMANDS)
+    set(ARG_COMMANDS ${name})
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_LINKS})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+  install(TARGETS ${name} DESTINATION ${CJMQ_LIBEXEC_DIR})
+  set(CJMQ_PROGRAM ${name})
+  foreach(CJMQ_COMMAND ${ARG_COMMANDS})
+    set(script ${CMAKE_CURRENT_BINARY_DIR}/commands/${CJMQ_COMMAND})
+    configure_file(${CMAKE_SOURCE_DIR}/scripts/program.sh.in ${script} @ONLY)
+    install(PROGRAMS ${script} DESTINATION bin)
+  endforeach()
+endfunction()
+
 # cjmq_unit_test(FOLDER FILE [LINKS extra...]): tests/unit/FOLDER/test_FILE.c, run by ctest as unit.FOLDER.FILE.
 # Call it from tests/unit/FOLDER/CMakeLists.txt.
 function(cjmq_unit_test folder file)
