@@ -424,17 +424,17 @@ static cJSON *ref_copy(struct ref_walk *w, const cJSON *node, const char *path, 
 {
     const cJSON *target = ref_lookup(w->root, path);
     if (target == NULL || contains_node(target, node) || nesting >= REF_NESTING_MAX) {
-        errbuf_set(w->eb, ERR_PROTO, "{\"$ref\":\"%.100s\"} names nothing that can be put in its place", path);
+        (void)errbuf_set(w->eb, ERR_PROTO, "{\"$ref\":\"%.100s\"} names nothing that can be put in its place", path);
         return NULL;
     }
     w->copied += count_nodes(target);
     if (w->copied > REF_NODES_MAX) {
-        errbuf_set(w->eb, ERR_PROTO, "{\"$ref\":...} members would make more than %d values", (int)REF_NODES_MAX);
+        (void)errbuf_set(w->eb, ERR_PROTO, "{\"$ref\":...} members would make more than %d values", (int)REF_NODES_MAX);
         return NULL;
     }
     cJSON *copy = cJSON_Duplicate(target, 1);
     if (copy == NULL) {
-        errbuf_set(w->eb, ERR_PROTO, "out of memory");
+        (void)errbuf_set(w->eb, ERR_PROTO, "out of memory");
         return NULL;
     }
     cJSON_free(copy->string);
