@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/net.h"
+#include "cluster/words.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,14 +19,11 @@ struct identity;
 struct broker_settings;
 struct broker_document; /* cluster/ */
 
-enum broker_role { ROLE_NONE, ROLE_MASTER, ROLE_SLAVE, ROLE_BACKUP };
-/* Bits as in RocketMQ's perm: what clients may do on this broker now (role and permission combined: jmq-cluster.md section 3). */
-enum { MAY_WRITE = 2, MAY_READ = 4 };
 
 struct identity *identity_new(const struct broker_settings *settings, struct errbuf *eb);
 void identity_free(struct identity *id);
 
-/* Hot path: MAY_READ | MAY_WRITE. */
+/* Hot path: what clients may do on this broker now, role and permission combined: PERM_BIT_READ | PERM_BIT_WRITE, or 0. */
 unsigned identity_access(const struct identity *id);
 /* Snapshot of the names; copied out under a lock. */
 struct identity_view {
@@ -33,10 +31,10 @@ struct identity_view {
     char cluster[128];
     char name[128];                 /* brokerName = group */
     int64_t broker_id;              /* 0 master */
-    enum broker_role role;
-    char permission[8];             /* FULL READ WRITE NONE */
-    char sync_mode[16];
-    char retry_type[8];
+    enum cluster_role role;
+    enum cluster_permission permission;
+    enum cluster_sync_mode sync_mode;   /* CLUSTER_SYNC_UNSET when nothing says */
+    enum cluster_retry_type retry_type; /* CLUSTER_RETRY_UNSET when nothing says */
     bool from_document;
 };
 void identity_view(const struct identity *id, struct identity_view *out);

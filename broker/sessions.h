@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/slice.h"
+#include "broker/subscription.h"
 #include "remoting/server.h"
 
 #include <stdbool.h>
@@ -19,25 +20,14 @@
 struct session_table;
 struct broker_settings;
 
-/* A compiled TAG subscription, immutable and reference counted: what fetch needs on the hot path. */
-struct subscription;
-struct subscription *subscription_ref(struct subscription *s);
-void subscription_unref(struct subscription *s);
-/* Compiles "*", "", "A || B". ERR_INVAL for what is no tag expression or too long, with the reason. */
-int subscription_compile(struct slice topic, struct slice expression, struct slice type, int64_t version, struct subscription **out,
-                         struct errbuf *eb);
-/* tags_match_fn of the store; arg is the struct subscription. */
-bool subscription_match(void *arg, int64_t tags_code);
-bool subscription_matches_all(const struct subscription *s);
-int64_t subscription_version(const struct subscription *s);
-
 struct session_table *session_table_new(const struct broker_settings *settings);
 void session_table_free(struct session_table *t);
 
-/* Takes over one heartbeat body (34). `on_group(arg, group)` is called for each consumer group in it (create config and retry topic).
- * 0, ERR_INVAL with what is malformed, ERR_LIMIT. */
+/* Takes over one heartbeat body (34). `on_group(arg, group)` is called, without the table's lock, for each consumer group in it, to create its
+ * config and retry topic; it returns whether the group's members are to be told of changes (notifyConsumerIdsChangedEnable).
+ * 0, ERR_INVAL with what is malformed, ERR_LIMIT (groupsMax, subscriptionsPerGroupMax). */
 int session_table_heartbeat(struct session_table *t, struct conn *conn, int version, unsigned language, struct slice body,
-                            void (*on_group)(void *arg, struct slice group), void *arg, struct errbuf *eb);
+                            bool (*on_group)(void *arg, struct slice group), void *arg, struct errbuf *eb);
 void session_table_unregister(struct session_table *t, struct conn *conn, struct slice client_id, struct slice producer_group,
                               struct slice consumer_group);
 void session_table_conn_closed(struct session_table *t, struct conn *conn);

@@ -12,27 +12,18 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/slice.h"
+#include "cluster/bodies.h" /* struct topic_config, struct data_version */
+#include "cluster/words.h"  /* PERM_BIT_* */
 #include "store/store.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-enum { PERM_INHERIT = 1, PERM_WRITE = 2, PERM_READ = 4, PERM_PRIORITY = 8 };
 
 struct topic_table;
 struct topic;
 struct topic_document; /* cluster/ */
 struct broker_settings;
 struct identity;
-
-struct topic_config {
-    int32_t read_queues;
-    int32_t write_queues;
-    int32_t perm;
-    int32_t sys_flag;
-    bool order;
-    bool multi_tag; /* topicFilterType MULTI_TAG */
-};
 
 /* Loads config/topics.json under the store's root (falling back to .bak), creates the system topics. 0 or ERR_* with file and reason. */
 int topic_table_open(const struct broker_settings *settings, struct identity *id, struct store *store, struct topic_table **out,
@@ -44,7 +35,8 @@ struct topic *topic_table_lookup(struct topic_table *t, struct slice name);
 int topic_name_check(struct slice name, struct errbuf *eb);
 bool topic_name_is_system(struct slice name);
 
-/* Creates or changes a topic (admin, %RETRY%, %DLQ%). Saves, bumps the data version, tells the change listener. */
+/* Creates or changes a topic (admin). `config`: name ignored, attributes NULL leaves those there are. Saves, bumps the data version, tells the
+ * change listener. 0; ERR_INVAL (name, queue numbers, perm: eb says what is allowed); ERR_LIMIT (topicsMax). */
 int topic_table_put(struct topic_table *t, struct slice name, const struct topic_config *config, struct topic **out, struct errbuf *eb);
 /* Auto-creation for a send after template `default_topic` (3.5). 0 and *out (existing or new); ERR_NOTFOUND (no template, not inheritable,
  * autoCreateTopicEnable=false; eb says which); ERR_LIMIT (topicsMax). */
@@ -59,6 +51,7 @@ void topic_table_apply_document(struct topic_table *t, const struct topic_docume
 
 /* --- readers of one topic --- */
 struct slice topic_name(const struct topic *t);
+/* A copy; name and attributes are NULL. */
 struct topic_config topic_config(const struct topic *t);
 bool topic_is_deleted(const struct topic *t);
 /* The queue of the store, NULL when queue_id is not in 0..max(read, write)-1. */
@@ -69,13 +62,10 @@ int topic_check_producer(const struct topic *t, struct slice app, struct errbuf 
 int topic_check_consumer(const struct topic *t, struct slice app, struct errbuf *eb);
 
 /* --- whole table --- */
-struct data_version {
-    int64_t counter, timestamp_ms;
-};
 struct data_version topic_table_version(struct topic_table *t);
 /* Calls fn for each topic that is not deleted, in name order, under the read lock (fn must not change the table). */
 void topic_table_each(struct topic_table *t, void (*fn)(void *arg, struct topic *topic), void *arg);
-/* {"dataVersion":..,"topicConfigTable":{..}} appended to out. `access` (MAY_* bits) masks each topic's perm: what is registered. */
+/* {"dataVersion":..,"topicConfigTable":{..}} appended to out. `access` (PERM_BIT_* bits) masks each topic's perm: what is registered. */
 void topic_table_print(struct topic_table *t, unsigned access, struct buf *out);
 /* One TopicConfig object. */
 void topic_print(const struct topic *t, unsigned access, struct buf *out);
