@@ -1,0 +1,197 @@
+#!/usr/bin/env bash
+# cluster.sh - one registry and one broker on free loopback ports, for the interop programs.
+#
+#   cluster.sh start         choose ports, start both, write $INTEROP_CLUSTER_DIR/endpoints
+#   cluster.sh kill-broker   kill -9
+#   cluster.sh stop-broker   SIGTERM, wait for the end
+#   cluster.sh start-broker  start it again on the same port and store
+#   cluster.sh stop          SIGTERM to both, SIGKILL to what does not end in time
+#   cluster.sh logs          the last lines of what the servers wrote
+#
+# run.sh calls it, and so do the programs when they need the broker to go away in the middle.
+# Environment: INTEROP_CLUSTER_DIR  scratch directory: stores, logs, pids (required)
+#              INTEROP_SERVER       cjmq (default) or apache
+#              INTEROP_MQREGISTRY, INTEROP_MQBROKER   the two programs (cjmq)
+#              INTEROP_APACHE_LIB   folder with the jars of name server and broker (apache)
+# Invariant: whatever it starts is recorded in $INTEROP_CLUSTER_DIR/<name>.pid before it is waited for, so that `stop`
+# ends it whatever happened in between.
+set -euo pipefail
+
+readonly dir=${INTEROP_CLUSTER_DIR:?the scratch directory of the cluster}
+readonly server=${INTEROP_SERVER:-cjmq}
+readonly start_seconds_max=60
+readonly stop_seconds_max=20
+
+# Offsets from the base port. RocketMQ's broker also takes listenPort - 2 (its fast port), hence the gap.
+readonly offset_registry=0 offset_registry_telnet=1 offset_broker=4 offset_broker_ha=5 offset_broker_telnet=6
+readonly offsets_used=(0 1 2 4 5 6)
+
+die() {
+  echo "cluster.sh: $*" >&2
+  exit 1
+}
+
+port_accepts() {
+  (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
+# Free base port below the kernel's ephemeral range, so that no outgoing connection takes one of them later on.
+choose_base_port() {
+  local attempt base offset
+  for attempt in {1..200}; do
+    base=$((20000 + (RANDOM % 1000) * 10))
+    for offset in "${offsets_used[@]}"; do
+      if port_accepts $((base + offset)); then continue 2; fi
+    done
+    echo "$base"
+    return
+  done
+  die "no free block of ports between 20000 and 30000"
+}
+
+process_lives() {
+  local state
+  state=$(ps -o stat= -p "$1" 2>/dev/null) && [[ $state != Z* ]]
+}
+
+# launch NAME COMMAND...: in the background, detached from the caller's terminal and pipes.
+launch() {
+  local name=$1
+  shift
+  setsid "$@" </dev/null >>"$dir/$name.out" 2>&1 &
+  echo $! >"$dir/$name.pid"
+}
+
+await_port() {
+  local name=$1 port=$2 deadline=$((SECONDS + start_seconds_max)) pid
+  pid=$(<"$dir/$name.pid")
+  until port_accepts "$port"; do
+    process_lives "$pid" || die "$name ended before it listened on port $port:"$'\n'"$(tail -n 20 "$dir/$name.out")"
+    ((SECONDS < deadline)) || die "$name does not listen on port $port after $start_seconds_max s"
+    sleep 0.05
+  done
+}
+
+end_process() {
+  local name=$1 signal=$2 pid deadline
+  [[ -f $dir/$name.pid ]] || return 0
+  pid=$(<"$dir/$name.pid")
+  if process_lives "$pid"; then
+    kill "-$signal" "$pid" 2>/dev/null || true
+    deadline=$((SECONDS + stop_seconds_max))
+    while process_lives "$pid"; do
+      if ((SECONDS >= deadline)); then
+        echo "cluster.sh: $name still runs $stop_seconds_max s after SIG$signal, killing it" >&2
+        kill -KILL "$pid" 2>/dev/null || true
+        deadline=$((SECONDS + stop_seconds_max))
+      fi
+      sleep 0.05
+    done
+  fi
+  rm -f "$dir/$name.pid"
+}
+
+# --- the two servers -------------------------------------------------------------------------------------------
+
+broker_properties() {
+  cat <<EOF
+brokerClusterName=InteropCluster
+brokerName=interop
+brokerId=0
+brokerRole=ASYNC_MASTER
+brokerIP1=127.0.0.1
+namesrvAddr=127.0.0.1:$((base + offset_registry))
+listenPort=$((base + offset_broker))
+haListenPort=$((base + offset_broker_ha))
+storePathRootDir=$dir/broker-store
+storePathCommitLog=$dir/broker-store/commitlog
+flushDiskType=SYNC_FLUSH
+mappedFileSizeCommitLog=67108864
+autoCreateTopicEnable=true
+EOF
+}
+
+start_registry_cjmq() {
+  launch registry env HOME="$dir/home" "$INTEROP_MQREGISTRY" \
+    --listenPort=$((base + offset_registry)) --telnetPort=$((base + offset_registry_telnet)) \
+    --storePathRootDir="$dir/registry-store" --logDir="$dir/logs"
+}
+
+start_broker_cjmq() {
+  local properties
+  mapfile -t properties < <(broker_properties)
+  launch broker env HOME="$dir/home" "$INTEROP_MQBROKER" "${properties[@]/#/--}" \
+    --telnetPort=$((base + offset_broker_telnet)) --logDir="$dir/logs"
+}
+
+# The original refuses to start without its log configuration, and reflects into the JDK to unmap its files.
+run_apache() {
+  local name=$1 main=$2 log_file
+  shift 2
+  mkdir -p "$dir/apache-home/conf"
+  for log_file in logback_namesrv.xml logback_broker.xml; do
+    echo '<configuration><root level="OFF"/></configuration>' >"$dir/apache-home/conf/$log_file"
+  done
+  launch "$name" java -Xms256m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
+    --add-opens=java.base/java.nio=ALL-UNNAMED --add-opens=java.base/sun.nio.ch=ALL-UNNAMED \
+    --add-opens=java.base/jdk.internal.ref=ALL-UNNAMED --add-exports=java.base/jdk.internal.ref=ALL-UNNAMED \
+    "-Duser.home=$dir/home" "-Drocketmq.home.dir=$dir/apache-home" -cp "$INTEROP_APACHE_LIB/*" "$main" "$@"
+}
+
+start_registry_apache() {
+  echo "listenPort=$((base + offset_registry))" >"$dir/registry.properties"
+  run_apache registry org.apache.rocketmq.namesrv.NamesrvStartup -c "$dir/registry.properties"
+}
+
+# On a busy machine the original refuses what waited 200 ms, which is not what is tested here.
+start_broker_apache() {
+  {
+    broker_properties
+    echo "waitTimeMillsInSendQueue=20000"
+  } >"$dir/broker.properties"
+  run_apache broker org.apache.rocketmq.broker.BrokerStartup -c "$dir/broker.properties"
+}
+
+# --- commands --------------------------------------------------------------------------------------------------
+
+read_base() {
+  [[ -f $dir/base-port ]] || die "no cluster was started in $dir"
+  base=$(<"$dir/base-port")
+}
+
+start_broker() {
+  read_base
+  "start_broker_$server"
+  await_port broker $((base + offset_broker))
+}
+
+case ${1:-} in
+start)
+  [[ $server == cjmq || $server == apache ]] || die "INTEROP_SERVER=$server, expected cjmq or apache"
+  mkdir -p "$dir/home" "$dir/logs" "$dir/broker-store" "$dir/registry-store"
+  base=$(choose_base_port)
+  echo "$base" >"$dir/base-port"
+  "start_registry_$server"
+  await_port registry $((base + offset_registry))
+  start_broker
+  {
+    echo "export INTEROP_REGISTRY_ADDRESS=127.0.0.1:$((base + offset_registry))"
+    echo "export INTEROP_BROKER_ADDRESS=127.0.0.1:$((base + offset_broker))"
+  } >"$dir/endpoints"
+  ;;
+start-broker) start_broker ;;
+kill-broker) end_process broker KILL ;;
+stop-broker) end_process broker TERM ;;
+stop)
+  end_process broker TERM
+  end_process registry TERM
+  ;;
+logs)
+  for file in "$dir"/*.out "$dir"/logs/*.log; do
+    [[ -s $file ]] || continue
+    echo "--- ${file#"$dir"/}"
+    tail -n 20 "$file"
+  done
+  ;;
+*) die "'${1:-}' is no command; expected start, stop, start-broker, kill-broker, stop-broker or logs" ;;
+esac

@@ -1,0 +1,21 @@
+package cjmq.interop;
+
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.exception.MQClientException;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.common.protocol.heartbeat.MessageModel;
+
+/** What is named differently in the 4.9 client than in the 5.x client. */
+final class ClientVersion {
+    private ClientVersion() {
+    }
+
+    static void createTopic(DefaultMQProducer admin, String templateTopic, String topic, int queues)
+            throws MQClientException {
+        admin.createTopic(templateTopic, topic, queues);
+    }
+
+    static void setBroadcasting(DefaultMQPushConsumer consumer) {
+        consumer.setMessageModel(MessageModel.BROADCASTING);
+    }
+}

@@ -1,0 +1,50 @@
+package cjmq.interop;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.util.concurrent.TimeUnit;
+
+/** The cluster under test, as run.sh started it; its broker can be taken away and brought back. */
+final class Cluster {
+    private static final long COMMAND_SECONDS_MAX = 90;
+
+    private final String registryAddress;
+    private final String command;
+
+    Cluster(String registryAddress, String command) {
+        this.registryAddress = registryAddress;
+        this.command = command;
+    }
+
+    String registryAddress() {
+        return registryAddress;
+    }
+
+    /** kill -9: nothing that the broker holds in memory survives. */
+    void killBroker() throws IOException, InterruptedException {
+        call("kill-broker");
+    }
+
+    /** SIGTERM, as an operator stops it. Returns when the process has ended. */
+    void stopBroker() throws IOException, InterruptedException {
+        call("stop-broker");
+    }
+
+    /** Returns when the broker listens. */
+    void startBroker() throws IOException, InterruptedException {
+        call("start-broker");
+    }
+
+    private void call(String verb) throws IOException, InterruptedException {
+        var process = new ProcessBuilder(command, verb).redirectErrorStream(true).start();
+        process.getOutputStream().close();
+        var output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        if (!process.waitFor(COMMAND_SECONDS_MAX, TimeUnit.SECONDS)) {
+            process.destroyForcibly();
+            throw new IOException(command + " " + verb + " did not end in " + COMMAND_SECONDS_MAX + " s");
+        }
+        if (process.exitValue() != 0) {
+            throw new IOException(command + " " + verb + " ended with " + process.exitValue() + ": " + output);
+        }
+    }
+}

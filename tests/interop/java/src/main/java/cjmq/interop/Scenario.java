@@ -1,0 +1,15 @@
+package cjmq.interop;
+
+/** One story told with the published client against a running cluster. */
+interface Scenario {
+    /** Short name, as given to {@code --only}. */
+    String name();
+
+    /** True when the scenario takes the broker away: it then runs after all others, alone. */
+    default boolean disturbsOthers() {
+        return false;
+    }
+
+    /** Tells the story; every fact it establishes goes through {@code bed.checks()}. */
+    void run(TestBed bed) throws Exception;
+}

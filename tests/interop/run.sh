@@ -1,0 +1,192 @@
+#!/usr/bin/env bash
+# run.sh - runs the programs of one published client against one registry and one broker.
+#
+#   run.sh java49|java5|go [SCENARIO...]
+#
+# Environment: CJMQ_INTEROP_CACHE   folder for what is built and downloaded (default: build/interop in the source tree)
+#              CJMQ_INTEROP_BIN     folder with mqregistry and mqbroker (default: build/release/bin), or
+#              CJMQ_INTEROP_MQREGISTRY, CJMQ_INTEROP_MQBROKER   each by itself
+#              CJMQ_INTEROP_SERVER  cjmq (default), or the original, which proves the programs themselves: apache49,
+#                                   apache5, or apache: the one of the client's line (the 4.9 one for go)
+#              CJMQ_INTEROP_KEEP=1  keep the scratch directory (stores, logs)
+# Exit code: 0 all checks hold, 1 some do not, 2 wrong usage, 77 skipped: something is missing, as the last line says.
+set -euo pipefail
+
+readonly here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+readonly tree=$(cd "$here/../.." && pwd)
+readonly cache=${CJMQ_INTEROP_CACHE:-$tree/build/interop}
+readonly bin=${CJMQ_INTEROP_BIN:-$tree/build/release/bin}
+readonly skip_code=77
+# Below the time limit that ctest sets, so that the servers are always stopped from here.
+readonly client_seconds_max=240
+
+usage() {
+  echo "usage: run.sh java49|java5|go [SCENARIO...]" >&2
+  exit 2
+}
+
+skip() {
+  echo "skipped: interop.$client: $*"
+  exit $skip_code
+}
+
+fail() {
+  echo "interop.$client: $*" >&2
+  exit 1
+}
+
+need() {
+  local tool missing=()
+  for tool in "$@"; do
+    command -v "$tool" >/dev/null || missing+=("$tool")
+  done
+  ((${#missing[@]} == 0)) || skip "not found: ${missing[*]}"
+}
+
+# up_to_date STAMP PATH...: no file below the paths is newer than the stamp.
+up_to_date() {
+  local stamp=$1
+  shift
+  [[ -f $stamp && -z $(find "$@" -type f -newer "$stamp" -print -quit) ]]
+}
+
+# download LOG COMMAND...: without a network the client cannot be had, which is no fault of ours.
+download() {
+  local log=$1
+  shift
+  "$@" >"$log" 2>&1 || skip "cannot download what is needed, see $log"
+}
+
+# compile LOG COMMAND...
+compile() {
+  local log=$1
+  shift
+  "$@" >"$log" 2>&1 || fail "the programs do not compile: $(cat "$log")"
+}
+
+# --- building --------------------------------------------------------------------------------------------------
+
+# maven DIRECTORY ARGUMENT...: the output of a build stays in DIRECTORY.
+maven() {
+  local directory=$1
+  shift
+  mvn --quiet --batch-mode "-Dinterop.build.directory=$directory" "$@"
+}
+
+build_java() {
+  local directory=$cache/$client
+  mkdir -p "$directory"
+  up_to_date "$directory/stamp" "$here/java/pom.xml" "$here/java/src" && return
+  need mvn javac
+  rm -rf "$directory/lib" "$directory/classes"
+  download "$directory/download.log" maven "$directory" -f "$here/java/pom.xml" "-P$client" \
+    dependency:resolve-plugins dependency:copy-dependencies
+  compile "$directory/compile.log" maven "$directory" -f "$here/java/pom.xml" "-P$client" compile
+  touch "$directory/stamp"
+}
+
+build_go() {
+  local directory=$cache/go
+  mkdir -p "$directory"
+  up_to_date "$directory/stamp" "$here/go" && return
+  need go
+  (cd "$here/go" && download "$directory/download.log" go mod download)
+  (cd "$here/go" && compile "$directory/compile.log" go build -o "$directory/interop" .)
+  touch "$directory/stamp"
+}
+
+build_apache_server() {
+  local directory=$cache/$server
+  mkdir -p "$directory"
+  up_to_date "$directory/stamp" "$here/apache-server/pom.xml" && return
+  need mvn
+  rm -rf "$directory/lib"
+  download "$directory/download.log" maven "$directory" -f "$here/apache-server/pom.xml" "-P$server" \
+    dependency:copy-dependencies "-DoutputDirectory=$directory/lib"
+  touch "$directory/stamp"
+}
+
+# --- running ---------------------------------------------------------------------------------------------------
+
+# The clients write logs and offset files below the home directory: theirs is in the scratch directory.
+run_java() {
+  timeout -k 10 "$client_seconds_max" java -Xmx768m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
+    "-Duser.home=$scratch/home" "-Drocketmq.client.logRoot=$scratch/client-logs" -Drocketmq.client.logLevel=WARN \
+    -Drocketmq.client.logFileMaxIndex=2 -Drocketmq.client.rebalance.lockInterval=1000 \
+    -cp "$cache/$client/classes:$cache/$client/lib/*" cjmq.interop.Main "$@"
+}
+
+run_go() {
+  HOME=$scratch/home ROCKETMQ_GO_LOG_LEVEL=error timeout -k 10 "$client_seconds_max" "$cache/go/interop" \
+    -log "$scratch/client.log" "$@"
+}
+
+clean_up() {
+  "$INTEROP_CLUSTER_COMMAND" stop || true
+  if [[ ${CJMQ_INTEROP_KEEP:-} == 1 ]]; then
+    echo "kept: $scratch"
+  else
+    rm -rf "$scratch"
+  fi
+}
+
+client=${1:-}
+(($# == 0)) || shift
+case $client in
+java49 | java5) run_client=run_java ;;
+go) run_client=run_go ;;
+*) usage ;;
+esac
+
+server=${CJMQ_INTEROP_SERVER:-cjmq}
+if [[ $server == apache ]]; then
+  [[ $client == java5 ]] && server=apache5 || server=apache49
+fi
+case $server in
+cjmq)
+  export INTEROP_MQREGISTRY=${CJMQ_INTEROP_MQREGISTRY:-$bin/mqregistry}
+  export INTEROP_MQBROKER=${CJMQ_INTEROP_MQBROKER:-$bin/mqbroker}
+  for program in "$INTEROP_MQREGISTRY" "$INTEROP_MQBROKER"; do
+    [[ -x $program ]] || fail "no program $program; build it, or set CJMQ_INTEROP_BIN"
+  done
+  ;;
+apache49 | apache5)
+  need java
+  build_apache_server
+  export INTEROP_APACHE_LIB=$cache/$server/lib
+  ;;
+*)
+  echo "run.sh: CJMQ_INTEROP_SERVER=$server, expected cjmq, apache, apache49 or apache5" >&2
+  exit 2
+  ;;
+esac
+
+case $client in
+java49 | java5)
+  need java
+  build_java
+  ;;
+go) build_go ;;
+esac
+
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/cjmq-interop-$client.XXXXXX")
+mkdir -p "$scratch/home"
+export INTEROP_SERVER=${server%%[0-9]*} INTEROP_CLUSTER_DIR=$scratch INTEROP_CLUSTER_COMMAND=$here/cluster.sh
+trap clean_up EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT
+
+"$INTEROP_CLUSTER_COMMAND" start || fail "the cluster does not start"
+# shellcheck source=/dev/null
+source "$scratch/endpoints"
+code=0
+"$run_client" "$@" || code=$?
+case $code in
+0) ;;
+124 | 137) echo "interop.$client: ended after $client_seconds_max s" >&2 ;;
+esac
+if ((code != 0)); then
+  "$INTEROP_CLUSTER_COMMAND" logs
+fi
+echo "interop.$client against $server: $( ((code == 0)) && echo passed || echo "failed ($code)")"
+((code == 0)) || exit 1
