@@ -2,7 +2,9 @@
  *
  * Two ways to get there: RocketMQ's (properties brokerName, brokerId, brokerRole) or JMQ's (no brokerName: the registry's broker document has
  * an entry for brokerIP1:listenPort, which gives group, role, permission, syncMode, retryType). A document that arrives or changes is applied
- * live. A broker without brokerName that no document knows is alone in its group with the role of its port (JMQ's launcher rule).
+ * live. A broker without brokerName that no document knows is alone in its group, with the role of its port from 50000 on (JMQ's rule) and as a
+ * master below (RocketMQ's). While such a broker has registries but has not heard of their documents yet it serves nobody: a broker that was
+ * given NONE must not serve for its first moments.
  *
  * Threads: identity_apply_document() on reactor 0; everything else from any thread (one atomic load on the hot path). */
 #ifndef CJMQ_BROKER_IDENTITY_H
@@ -36,6 +38,7 @@ struct identity_view {
     enum cluster_sync_mode sync_mode;   /* CLUSTER_SYNC_UNSET when nothing says */
     enum cluster_retry_type retry_type; /* CLUSTER_RETRY_UNSET when nothing says */
     bool from_document;
+    bool pending;                       /* has not heard of any document yet and serves nobody */
 };
 void identity_view(const struct identity *id, struct identity_view *out);
 /* The store host that records and message ids carry: brokerIP1:listenPort. */
@@ -43,7 +46,7 @@ const struct net_addr *identity_store_host(const struct identity *id);
 /* Fills `eb` with the refusal for clients, e.g. "the broker[10.0.0.1:50088] jmq102 sending message is forbidden: its permission is NONE, topic T
  * needs WRITE; use the master or let an operator change the permission with 'broker set'". */
 void identity_explain(const struct identity *id, unsigned wanted, const char *topic, struct errbuf *eb);
-/* Takes over this broker's entry of a new broker document (NULL: none). Returns true when anything that clients or the registry see changed.
+/* Takes over this broker's entry of a new broker document (NULL: the registries have none, or none was reached in time). Returns true when anything that clients or the registry see changed.
  * A changed role (master/slave) is taken over too. */
 bool identity_apply_document(struct identity *id, const struct broker_document *doc);
 

@@ -15,7 +15,9 @@
     X(send_back)             \
     X(pull)                  \
     X(offset)                \
-    X(query)
+    X(query)                 \
+    X(client)                \
+    X(lock)
 
 #define ROCKETMQ_FAMILY_DECL(family) extern const struct request_route rocketmq_##family##_routes[];
 ROCKETMQ_FAMILIES(ROCKETMQ_FAMILY_DECL)
