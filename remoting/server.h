@@ -2,7 +2,8 @@
  *
  * A connection belongs to one reactor from accept to close; its handlers, replies and close callback run there. A request handler
  * either replies before it returns, or takes a reply handle (request_defer) and replies later, on the same reactor (others
- * reactor_post() to it). Bytes written during a round leave in one writev per connection at the round's end.
+ * reactor_post() to it). Bytes written during a round leave in one writev per connection at the round's end: after all hooks of
+ * reactor_on_round_end(), so that replies given in those hooks (a batch that was appended to the log) leave in the same round.
  * Back-pressure: when a connection's unsent bytes pass the limit its requests are no longer read until half of them are gone. */
 #ifndef CJMQ_REMOTING_SERVER_H
 #define CJMQ_REMOTING_SERVER_H
@@ -88,7 +89,8 @@ void request_reply_ok(const struct request *req);
 
 /* Sends a oneway request of our own to the client (e.g. NOTIFY_CONSUMER_IDS_CHANGED). On the connection's reactor. */
 void conn_send_oneway(struct conn *c, int code, const struct command_out_field *fields, unsigned field_count, struct slice body);
-/* Sends a request to the client and calls done(arg, err, answer) once: 0 and the answer (valid during the call), ERR_TIMEOUT or ERR_CLOSED. */
+/* Sends a request to the client and calls done(arg, err, answer) once: 0 and the answer (valid during the call), ERR_TIMEOUT, ERR_CLOSED, or
+ * ERR_LIMIT (too much unsent or unanswered on this connection). When it cannot be sent at all, done is called before this returns. */
 typedef void (*conn_answer_fn)(void *arg, int err, const struct command *answer);
 void conn_send_request(struct conn *c, int code, const struct command_out_field *fields, unsigned field_count, struct slice body,
                        int64_t timeout_ms, conn_answer_fn done, void *arg);
