@@ -45,9 +45,18 @@ endfunction()
 
 # cjmq_fuzz_target(NAME SOURCE LINKS...): a libFuzzer program (preset fuzz), or, in the other presets, the same entry
 # point driven by tests/fuzz/standalone.c over the seed corpus in tests/fuzz/corpus/NAME.
-# Call it from tests/fuzz/CMakeLists.txt.
+# Call it from tests/fuzz/CMakeLists.txt. Left out when a library it tests is not built (CJMQ_FOLDERS).
 function(cjmq_fuzz_target name source)
+  foreach(library ${ARGN})
+    if(library MATCHES "^cjmq_" AND NOT TARGET ${library})
+      return()
+    endif()
+  endforeach()
   add_executable(fuzz_${name} ${source})
+  if(NOT TARGET fuzz_targets)
+    add_custom_target(fuzz_targets)
+  endif()
+  add_dependencies(fuzz_targets fuzz_${name})
   target_link_libraries(fuzz_${name} PRIVATE ${ARGN})
   set(corpus ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
   if(CJMQ_FUZZ)
