@@ -96,8 +96,8 @@ struct topic_list {
     char *broker_addr; /* 304: some broker's address; NULL: left out */
 };
 void topic_list_fini(struct topic_list *l);
-/* A name that is already there is not added again. Linear; use topic_list_sort() when it came from a table. */
 void topic_list_add(struct topic_list *l, struct slice name);
+/* By name, each name once. */
 void topic_list_sort(struct topic_list *l);
 void topic_list_print(const struct topic_list *l, struct buf *out);
 int topic_list_parse(struct slice body, struct topic_list *out, struct errbuf *eb);
@@ -116,7 +116,7 @@ void kv_table_fini(struct kv_table *t);
 void kv_table_put(struct kv_table *t, struct slice key, struct slice value);
 /* NULL when absent. */
 const char *kv_table_lookup(const struct kv_table *t, struct slice key);
-/* {"table":{...}} in the order of insertion. */
+/* {"table":{...}} in the order of insertion. Puts and look-ups are linear. */
 void kv_table_print(const struct kv_table *t, struct buf *out);
 int kv_table_parse(struct slice body, struct kv_table *out, struct errbuf *eb);
 

@@ -12,6 +12,8 @@
 enum { TOPIC_QUEUES_MIN = 1, TOPIC_QUEUES_MAX = 99 };
 /* RocketMQ's bound of a topic name. */
 enum { TOPIC_NAME_BYTES_MAX = 127 };
+/* Of app and group names: their retry topic %RETRY%app must fit a topic record. */
+enum { APP_NAME_BYTES_MAX = 200, GROUP_NAME_BYTES_MAX = 127 };
 
 /* When a failed message is tried again. Fields that the document leaves out have the class defaults of JMQ. */
 struct topic_retry_policy {
@@ -63,9 +65,9 @@ struct topic_entry {
     unsigned group_count;
     bool producers_given;            /* false: every app may send */
     bool consumers_given;            /* false: every app may receive */
-    const struct producer_policy *producers;
+    const struct producer_policy *producers; /* by app name, ascending */
     unsigned producer_count;
-    const struct consumer_policy *consumers;
+    const struct consumer_policy *consumers; /* by app name, ascending */
     unsigned consumer_count;
 };
 
@@ -88,7 +90,7 @@ const struct topic_entry *topic_document_lookup(const struct topic_document *d, 
 
 bool topic_entry_has_group(const struct topic_entry *t, struct slice group);
 /* The policy of an app: by its full name first, then by its base name (cluster_app_base). NULL when it has none, or when the
- * map was not given. Constant time. `t` must come from a document's lookup or at. */
+ * map was not given. Logarithmic. `t` must come from a document's lookup or at. */
 const struct producer_policy *topic_entry_producer(const struct topic_entry *t, struct slice app);
 const struct consumer_policy *topic_entry_consumer(const struct topic_entry *t, struct slice app);
 
