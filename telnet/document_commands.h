@@ -35,12 +35,13 @@ struct document_ops {
 
 #define DOCUMENT_COMMAND_COUNT 2
 #define DOCUMENT_HISTORY_LIMIT 20 /* `topic history` without a number */
+#define DOCUMENT_HISTORY_LIMIT_MAX 1000
 
 /* What the two commands hand to their handlers. Caller's memory, lives as long as the server. */
 struct document_commands {
     const struct document_ops *ops; /* borrowed, all members set */
     void *arg;
-    struct {
+    struct document_commands_slot {
         struct document_commands *owner;
         enum document_kind kind;
     } slot[DOCUMENT_COMMAND_COUNT];
