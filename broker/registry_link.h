@@ -4,9 +4,13 @@
 #ifndef CJMQ_BROKER_REGISTRY_LINK_H
 #define CJMQ_BROKER_REGISTRY_LINK_H
 
+#include "base/buf.h"
 #include "base/error.h"
+#include "cluster/document.h"
+#include "remoting/command.h"
 
 struct broker;
+struct documents;
 struct registry_link;
 
 /* Applies the local copies of the documents, then begins to connect, register and watch, without waiting for any of it. Called on b->control's
@@ -15,6 +19,24 @@ struct registry_link;
 int registry_link_start(struct broker *b, struct registry_link **out, struct errbuf *eb);
 /* Says farewell to the registries (waits at most a second), disconnects, frees. Main thread, while b->control still runs. */
 void registry_link_stop(struct registry_link *l);
+/* Sends one document command (7004, cluster/document_wire.h) to the first registry of namesrvAddr that can be reached; a stored change is then
+ * repeated at the other registries. `done` is called once, on b->control: err 0 and the answer, or ERR_* with the reason. On b->control's thread. */
+struct document_command {
+    enum cluster_document which;
+    const char *action;             /* DOCUMENT_ACTION_* */
+    const char *user, *password, *peer;
+    int64_t version, version2;      /* 0: not sent */
+    struct slice json;
+};
+typedef void (*document_command_fn)(void *arg, int err, const struct command *answer, const char *registry, const struct errbuf *eb);
+void registry_link_command(struct registry_link *l, const struct document_command *c, document_command_fn done, void *arg);
+/* Asks the first registry that can be reached for the state of the cluster (7005). Same rules. */
+void registry_link_cluster_status(struct registry_link *l, document_command_fn done, void *arg);
+/* The documents in force; borrowed. On b->control's thread. */
+struct documents *registry_link_documents(struct registry_link *l);
+/* One line per registry: address, registered or why not; appended. On b->control's thread. */
+void registry_link_describe(struct registry_link *l, struct buf *out);
+
 /* Topics or identity changed: register anew soon (changes close together are one registration). Any thread; NULL is allowed. */
 void registry_link_announce(struct registry_link *l);
 

@@ -556,6 +556,14 @@ void topic_table_each(struct topic_table *t, void (*fn)(void *arg, struct topic 
     pthread_rwlock_unlock(&t->lock);
 }
 
+void topic_table_touch(struct topic_table *t)
+{
+    pthread_rwlock_wrlock(&t->lock);
+    bump_version_locked(t);
+    pthread_rwlock_unlock(&t->lock);
+    changed(t);
+}
+
 /* --- start and stop --- */
 
 static int load_locked(struct topic_table *t, struct errbuf *eb)

@@ -71,6 +71,8 @@ void topic_table_each(struct topic_table *t, void (*fn)(void *arg, struct topic 
 void topic_table_print(struct topic_table *t, unsigned access, struct buf *out);
 /* One TopicConfig object. */
 void topic_print(const struct topic *t, unsigned access, struct buf *out);
+/* What is registered changed without a topic's change (the broker's permission): bumps the data version, by which registries tell. */
+void topic_table_touch(struct topic_table *t);
 /* Called (any thread, no lock held) after topics changed, so that the broker registers anew. Set once before use. */
 void topic_table_on_change(struct topic_table *t, void (*fn)(void *arg), void *arg);
 

@@ -1,0 +1,189 @@
+/* registry_command.c - document commands of the console, passed on to the registries.
+ *
+ * A command goes to the registries of namesrvAddr in their order until one can be reached. A change that it stored is repeated at the others, which
+ * share nothing with it: a `set` with the same text, a rollback as a `set` of the text that is in force after it.
+ * Threads: b->control's. */
+#include "broker/registry_link_internal.h"
+
+#include "base/mem.h"
+#include "cluster/document_wire.h"
+
+#include <stdlib.h>
+
+#define LOG_COMPONENT "registry"
+#include "base/log.h"
+
+enum { COMMAND_TIMEOUT_MS = 5000 };
+
+/* One operator's command on its way; owned strings, because the operator's line is gone when a second registry is asked. */
+struct forwarded {
+    struct registry_link *link;
+    unsigned next_peer; /* the one to be tried next */
+    unsigned peer;      /* the one that is asked */
+    int code;           /* of the request */
+    enum cluster_document which;
+    char *action, *user, *password, *peer_text, *json;
+    int64_t version, version2;
+    document_command_fn done;
+    void *arg;
+};
+
+static void forwarded_free(struct forwarded *f)
+{
+    free(f->action);
+    free(f->user);
+    if (f->password != NULL)
+        explicit_bzero(f->password, strlen(f->password));
+    free(f->password);
+    free(f->peer_text);
+    free(f->json);
+    free(f);
+}
+
+static void send_to(struct forwarded *f, unsigned peer, const char *action, struct slice json, remoting_done_fn done, void *arg)
+{
+    struct command_out_field fields[7] = {
+        FIELD_TEXT(DOCUMENT_FIELD_NAME, slice_str(cluster_document_name(f->which))),
+        FIELD_TEXT(DOCUMENT_FIELD_ACTION, slice_str(action)),
+        FIELD_TEXT(DOCUMENT_FIELD_USER, slice_str(f->user)),
+        FIELD_TEXT(DOCUMENT_FIELD_PASSWORD, slice_str(f->password)),
+        FIELD_TEXT(DOCUMENT_FIELD_PEER, slice_str(f->peer_text)),
+    };
+    unsigned n = f->code == REQ_CJMQ_CLUSTER_STATUS ? 0 : 5;
+    if (n > 0 && f->version != 0)
+        fields[n++] = FIELD_NUM(DOCUMENT_FIELD_VERSION, f->version);
+    if (n > 0 && f->version2 != 0)
+        fields[n++] = FIELD_NUM(DOCUMENT_FIELD_VERSION2, f->version2);
+    remoting_client_request(f->link->client, &(struct remoting_call){
+        .addr = f->link->peers[peer].addr,
+        .code = f->code,
+        .fields = fields,
+        .field_count = n,
+        .body = json,
+        .timeout_ms = COMMAND_TIMEOUT_MS,
+        .done = done,
+        .arg = arg,
+    });
+}
+
+static void ask_next(struct forwarded *f, int err, const struct errbuf *why);
+
+/* --- repeating a change at the other registries --- */
+
+struct repeat {
+    char *addr;
+};
+
+static void on_repeated(void *arg, int err, const struct command *answer, const struct errbuf *eb)
+{
+    struct repeat *r = arg;
+    if (err != 0)
+        log_warn("registry %s did not get the new document: %s; push it there again when it is back", r->addr, eb->text);
+    else if (answer->code != RESP_SUCCESS)
+        log_warn("registry %s refused the new document: code %d %.*s", r->addr, answer->code, SLICE_ARG(answer->remark));
+    free(r->addr);
+    free(r);
+}
+
+static void repeat_elsewhere(struct forwarded *f, struct slice json)
+{
+    f->version = f->version2 = 0;
+    for (unsigned i = 0; i < f->link->peer_count; i++) {
+        if (i == f->peer || f->link->peers[i].watch == WATCH_ABSENT)
+            continue;
+        struct repeat *r = mem_zalloc(sizeof *r);
+        r->addr = mem_strdup(f->link->peers[i].addr);
+        send_to(f, i, DOCUMENT_ACTION_SET, json, on_repeated, r);
+    }
+}
+
+/* What is in force after a rollback. */
+static void on_rolled_back_text(void *arg, int err, const struct command *answer, const struct errbuf *eb)
+{
+    struct forwarded *f = arg;
+    if (err == 0 && answer->code == RESP_SUCCESS)
+        repeat_elsewhere(f, answer->body);
+    else
+        log_warn("the other registries were not told of the rollback: %s", err != 0 ? eb->text : "the document could not be read back");
+    forwarded_free(f);
+}
+
+static bool was_stored(const struct command *answer)
+{
+    struct slice outcome = SLICE_NULL;
+    command_get(answer, DOCUMENT_FIELD_OUTCOME, &outcome);
+    return answer->code == RESP_SUCCESS && slice_eq_str(outcome, DOCUMENT_OUTCOME_DONE);
+}
+
+/* Takes over `f`. */
+static void spread(struct forwarded *f)
+{
+    if (f->link->peer_count > 1 && strcmp(f->action, DOCUMENT_ACTION_ROLLBACK) == 0) {
+        f->version = f->version2 = 0;
+        send_to(f, f->peer, DOCUMENT_ACTION_GET, SLICE_NULL, on_rolled_back_text, f);
+        return;
+    }
+    if (strcmp(f->action, DOCUMENT_ACTION_SET) == 0)
+        repeat_elsewhere(f, slice_str(f->json));
+    forwarded_free(f);
+}
+
+/* --- asking --- */
+
+static void on_answer(void *arg, int err, const struct command *answer, const struct errbuf *eb)
+{
+    struct forwarded *f = arg;
+    struct registry_peer *p = &f->link->peers[f->peer];
+    if (err == ERR_CONNECT || (err == 0 && answer->code == RESP_REQUEST_CODE_NOT_SUPPORTED)) {
+        struct errbuf why = {0};
+        (void)errbuf_set(&why, err, "registry %s: %s", p->addr, err != 0 ? eb->text : "it keeps no cluster documents");
+        ask_next(f, err != 0 ? err : ERR_REMOTE, &why);
+        return;
+    }
+    f->done(f->arg, err, answer, p->addr, eb);
+    if (err == 0 && f->code == REQ_CJMQ_DOCUMENT_COMMAND && was_stored(answer) && !f->link->stopping)
+        spread(f);
+    else
+        forwarded_free(f);
+}
+
+static void ask_next(struct forwarded *f, int err, const struct errbuf *why)
+{
+    if (f->next_peer >= f->link->peer_count || f->link->stopping) {
+        f->done(f->arg, err, NULL, "", why);
+        forwarded_free(f);
+        return;
+    }
+    f->peer = f->next_peer++;
+    send_to(f, f->peer, f->action, slice_str(f->json), on_answer, f);
+}
+
+static void forward(struct registry_link *l, int code, const struct document_command *c, document_command_fn done, void *arg)
+{
+    struct forwarded *f = mem_zalloc(sizeof *f);
+    f->link = l;
+    f->code = code;
+    f->which = c->which;
+    f->action = mem_strdup(c->action);
+    f->user = mem_strdup(c->user);
+    f->password = mem_strdup(c->password);
+    f->peer_text = mem_strdup(c->peer);
+    f->json = slice_dup(c->json);
+    f->version = c->version;
+    f->version2 = c->version2;
+    f->done = done;
+    f->arg = arg;
+    struct errbuf none = {0};
+    (void)errbuf_set(&none, ERR_CONNECT, "this broker has no registry: set namesrvAddr");
+    ask_next(f, ERR_CONNECT, &none);
+}
+
+void registry_link_command(struct registry_link *l, const struct document_command *c, document_command_fn done, void *arg)
+{
+    forward(l, REQ_CJMQ_DOCUMENT_COMMAND, c, done, arg);
+}
+
+void registry_link_cluster_status(struct registry_link *l, document_command_fn done, void *arg)
+{
+    forward(l, REQ_CJMQ_CLUSTER_STATUS, &(struct document_command){.action = "", .user = "", .password = "", .peer = ""}, done, arg);
+}
