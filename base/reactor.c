@@ -320,7 +320,7 @@ void reactor_io_set(struct reactor_io *io, int events)
     io->events = events;
     if (events == 0)
         return;
-    ev_io_set(&io->watcher, io->watcher.fd, events);
+    ev_io_modify(&io->watcher, events); /* unlike ev_io_set(), no system call when a round ends with what it began with */
     ev_io_start(io->reactor->loop, &io->watcher);
 }
 

@@ -22,6 +22,7 @@ if [ "${1-}" = --quick ]; then
 fi
 ctest_args=("$@")
 
+export UBSAN_OPTIONS=print_stacktrace=1${UBSAN_OPTIONS:+:$UBSAN_OPTIONS}
 jobs=$(nproc)
 logs=build/logs
 total=0 failed=0

@@ -6,6 +6,8 @@
 
 #include <ctype.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 static void open_log(const char *path, enum log_level level, size_t bytes_max, unsigned files_max)
@@ -149,6 +151,34 @@ static void test_log_level_parse_names_in_any_case(void **state)
     assert_int_equal(level, LOG_ERROR);
 }
 
+/* A disk that is full for a while, played by a limit on file sizes. */
+static void test_log_lines_that_cannot_be_written_are_reported_later(void **state)
+{
+    char path[TEMP_PATH_MAX];
+    struct rlimit before, small;
+    open_log(temp_path(state, "x.log", path), LOG_INFO, 0, 0);
+    log_info("first");
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 1;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    for (int i = 0; i < 3; i++)
+        log_info("lost");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    log_info("second");
+    log_info("third");
+    log_close();
+    char *text = read_file_text(path);
+    assert_null(strstr(text, "lost\n"));
+    char *report = strstr(text, "WARN  log - 3 lines could not be written\n");
+    assert_non_null(report);
+    assert_null(strstr(strchr(report, '\n'), "could not"));
+    assert_true(strstr(text, "first\n") < report && strstr(text, "second\n") > report);
+    assert_non_null(strstr(text, "third\n"));
+    free(text);
+}
+
 static void *write_lines(void *arg)
 {
     for (int i = 0; i < 500; i++)
@@ -201,6 +231,7 @@ int main(void)
         TEST(test_log_reopened_file_goes_on_where_it_was),
         TEST(test_log_open_impossible_path_is_named_and_changes_nothing),
         TEST(test_log_level_parse_names_in_any_case),
+        TEST(test_log_lines_that_cannot_be_written_are_reported_later),
         TEST(test_log_threads_lines_whole_and_none_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <poll.h>
+#include <sys/resource.h>
 
 static struct net_addr parse(const char *text)
 {
@@ -130,6 +131,33 @@ static void test_net_listen_connect_accept(void **state)
     close(listener);
 }
 
+static void test_net_accept_without_descriptors_left_says_so(void **state)
+{
+    (void)state;
+    struct errbuf eb = {0};
+    struct net_addr any = parse("127.0.0.1:0"), server, peer;
+    int listener = net_listen(&any, 16, &eb);
+    assert_int_equal(net_local_addr(listener, &server), 0);
+    int client = net_connect_start(&server, &eb);
+    await(listener, POLLIN);
+    struct rlimit before, none;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int accepted = net_accept(listener, &peer), listened = net_listen(&any, 16, &eb), started = net_connect_start(&server, NULL);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(accepted, ERR_LIMIT);
+    assert_int_equal(listened, ERR_LIMIT);
+    assert_non_null(strstr(eb.text, "Too many open files"));
+    assert_int_equal(started, ERR_LIMIT);
+    accepted = net_accept(listener, &peer); /* it is still waiting */
+    assert_true(accepted >= 0);
+    close(accepted);
+    close(client);
+    close(listener);
+}
+
 static void test_net_connect_to_nobody_is_refused(void **state)
 {
     (void)state;
@@ -172,6 +200,7 @@ int main(void)
         cmocka_unit_test(test_net_addr_is_loopback),
         cmocka_unit_test(test_net_local_ip_is_an_ipv4_address),
         cmocka_unit_test(test_net_listen_connect_accept),
+        cmocka_unit_test(test_net_accept_without_descriptors_left_says_so),
         cmocka_unit_test(test_net_connect_to_nobody_is_refused),
         cmocka_unit_test(test_net_list_next_separators_and_blanks),
     };

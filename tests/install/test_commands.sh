@@ -1,0 +1,154 @@
+#!/usr/bin/env bash
+# test_commands.sh BUILD_DIR - installs into a prefix of its own and types the command lines of RocketMQ's and JMQ's guides
+# there, as they are printed but for ports that are free.
+
+set -u
+build=$1
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/cjmq-install-XXXXXX")
+prefix="$tmp/a prefix" # a blank in it must not matter
+export HOME=$tmp/home
+unset NAMESRV_ADDR
+logs=$HOME/logs/rocketmqlogs
+mkdir -p "$HOME"
+
+cleanup() {
+    local file pid
+    for file in "$logs"/*.pid "$tmp"/elsewhere/*.pid; do
+        [ -f "$file" ] && read -r pid <"$file" && kill "$pid" 2>/dev/null
+    done
+    rm -rf "$tmp"
+}
+trap cleanup EXIT
+
+fail() {
+    echo "FAILED: $*" >&2
+    echo "--- output of the programs" >&2
+    cat "$tmp"/*.out "$logs"/*.log >&2 2>/dev/null
+    exit 1
+}
+
+# Waits until a command succeeds.
+await() {
+    local deadline=$((SECONDS + 20))
+    until "$@" 2>/dev/null; do
+        [ $SECONDS -lt $deadline ] || fail "waited 20 s for: $*"
+        sleep 0.02
+    done
+}
+
+# Sets `ports` to $1 free ports.
+pick_ports() {
+    read -r -a ports < <(python3 - "$1" <<'PYTHON'
+import socket, sys
+sockets = [socket.socket() for _ in range(int(sys.argv[1]))]
+for s in sockets:
+    s.bind(("127.0.0.1", 0))
+print(*(s.getsockname()[1] for s in sockets))
+PYTHON
+    )
+}
+
+# expect_status WANTED COMMAND...: runs it with its output in $output.
+expect_status() {
+    local wanted=$1 got
+    shift
+    output=$("$@" 2>&1)
+    got=$?
+    [ $got -eq "$wanted" ] || fail "'$*' ended with status $got instead of $wanted: $output"
+}
+
+expect_output() {
+    case $output in
+        *"$1"*) ;;
+        *) fail "expected '$1' in: $output" ;;
+    esac
+}
+
+listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1"); }
+exists() { [ -s "$1" ]; }
+
+cmake --install "$build" --prefix "$prefix" >/dev/null || fail "cmake --install"
+for file in bin/mqbroker bin/mqregistry bin/mqnamesrv bin/mqshutdown bin/mqadmin bin/mqbench lib/cjmq/mqbroker \
+    lib/cjmq/mqregistry; do
+    [ -x "$prefix/$file" ] || fail "$file is not installed or not executable"
+done
+for file in conf/broker.conf conf/registry.conf include/cjmq.h lib/pkgconfig/cjmq.pc; do
+    [ -f "$prefix/$file" ] || fail "$file is not installed"
+done
+
+# What the configurations show as defaults ('#name=value') are the defaults, and every name is known.
+for program in broker registry; do
+    sed 's/^#\([A-Za-z0-9]*=\)/\1/' "$prefix/conf/$program.conf" >"$tmp/$program.conf"
+    expect_status 0 sh "$prefix/bin/mq$program" -m -c "$tmp/$program.conf"
+    [ -z "$output" ] || fail "conf/$program.conf shows other defaults than mq$program has: $output"
+done
+
+# Ways to call a command: by sh, bash, itself, the path, a link.
+cd "$prefix/bin" || exit 1
+ln -s "$prefix/bin/mqbroker" "$tmp/linked"
+ln -s linked "$tmp/linked-twice"
+for command in "sh mqbroker" "bash mqbroker" "./mqbroker" "sh ./mqbroker" "env PATH=$PATH:$prefix/bin mqbroker" \
+    "$tmp/linked" "$tmp/linked-twice" "sh $tmp/linked"; do
+    if [[ $command == env* ]]; then
+        expect_status 0 env "PATH=$prefix/bin:$PATH" mqbroker -v
+    else
+        # shellcheck disable=SC2086 # words are meant
+        expect_status 0 $command -v
+    fi
+    expect_output "mqbroker (CJMQ)"
+done
+expect_status 1 sh mqbroker --listenPrt=1
+expect_output "did you mean 'listenPort'?"
+
+# Start and stop, as RocketMQ's quick start does.
+expect_status 1 sh mqshutdown broker
+expect_output "No mqbroker running."
+expect_status 1 sh mqshutdown namesrv
+expect_output "No mqnamesrv running."
+
+pick_ports 4
+nohup sh mqnamesrv --listenPort="${ports[0]}" --telnetPort="${ports[1]}" >"$tmp/registry.out" 2>&1 &
+await exists "$logs/mqregistry-${ports[0]}.pid"
+await listening "${ports[0]}"
+cd .. || exit 1
+nohup sh bin/mqbroker -n "localhost:${ports[0]}" --listenPort="${ports[2]}" --telnetPort=0 --fastListenPort=0 \
+    --storePathRootDir="$tmp/store1" --brokerIP1=127.0.0.1 --brokerName=broker-a >"$tmp/broker1.out" 2>&1 &
+await exists "$logs/mqbroker-${ports[2]}.pid"
+await listening "${ports[2]}"
+# A second one keeps its files elsewhere.
+printf 'listenPort=%s\ntelnetPort=0\nfastListenPort=0\nlogDir=%s\nstorePathRootDir=%s\nbrokerIP1=127.0.0.1\nbrokerName=broker-b\n' \
+    "${ports[3]}" "$tmp/elsewhere" "$tmp/store2" >"$tmp/second.conf"
+cd bin || exit 1
+bash mqbroker -c "$tmp/second.conf" -n "localhost:${ports[0]},127.0.0.1:${ports[0]}" >"$tmp/broker2.out" 2>&1 &
+await exists "$tmp/elsewhere/mqbroker-${ports[3]}.pid"
+await listening "${ports[3]}"
+for log in namesrv.log broker.log; do
+    await grep -q 'boot success' "$logs/$log"
+done
+
+# The same place twice is refused.
+expect_status 1 sh mqnamesrv --listenPort="${ports[0]}" --telnetPort=0
+
+read -r pid <"$logs/mqbroker-${ports[2]}.pid"
+expect_status 0 sh mqshutdown broker
+expect_output "The mqbroker($pid) is running..."
+expect_output "Send shutdown request to mqbroker($pid) OK"
+[ -d "/proc/$pid" ] && fail "mqshutdown came back while mqbroker $pid was still there"
+[ -e "$logs/mqbroker-${ports[2]}.pid" ] && fail "the pid file is still there"
+listening "${ports[3]}" || fail "mqshutdown stopped a broker whose log folder was not asked for"
+expect_status 0 sh mqshutdown broker --logDir="$tmp/elsewhere"
+expect_status 1 sh mqshutdown broker --logDir="$tmp/elsewhere"
+
+# A pid that belongs to somebody else is left alone.
+sleep 60 &
+other=$!
+echo $other >"$logs/mqbroker-${ports[2]}.pid"
+expect_status 1 sh mqshutdown broker
+kill -0 $other || fail "mqshutdown ended process $other, which is no broker"
+kill $other
+rm "$logs/mqbroker-${ports[2]}.pid"
+
+expect_status 0 sh mqshutdown namesrv
+expect_output "Send shutdown request to mqnamesrv("
+expect_status 2 sh mqshutdown everything
+echo "the commands of the guides work"
