@@ -56,13 +56,16 @@ final class TestBed implements AutoCloseable {
         return purpose + "-" + unique;
     }
 
-    /** The scenario's producer, started at the first call. */
-    DefaultMQProducer producer() throws MQClientException {
+    /** The scenario's producer, started at the first call, when the registry knows the broker. */
+    DefaultMQProducer producer() throws MQClientException, InterruptedException {
         if (producer == null) {
-            producer = new DefaultMQProducer(newName("producers"));
-            configure(producer);
-            producer.start();
-            onClose(producer::shutdown);
+            var starting = configure(new DefaultMQProducer(newName("producers")));
+            starting.start();
+            onClose(starting::shutdown);
+            if (!Waiting.until(() -> !starting.fetchPublishMessageQueues(TEMPLATE_TOPIC).isEmpty(), PATIENT)) {
+                throw new IllegalStateException("no route to " + TEMPLATE_TOPIC + ": is the broker registered?");
+            }
+            producer = starting;
         }
         return producer;
     }
@@ -71,9 +74,6 @@ final class TestBed implements AutoCloseable {
     String createTopic(String purpose, int queues) throws Exception {
         var topic = newName(purpose);
         var admin = producer();
-        if (!Waiting.until(() -> !admin.fetchPublishMessageQueues(TEMPLATE_TOPIC).isEmpty(), PATIENT)) {
-            throw new IllegalStateException("no route to " + TEMPLATE_TOPIC + ": is the broker registered?");
-        }
         ClientVersion.createTopic(admin, TEMPLATE_TOPIC, topic, queues);
         if (!Waiting.until(() -> admin.fetchPublishMessageQueues(topic).size() == queues, PATIENT)) {
             throw new IllegalStateException("topic " + topic + " was created but its route does not show "
