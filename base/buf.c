@@ -29,8 +29,8 @@ char *buf_reserve(struct buf *b, size_t n)
     if (need <= b->cap && b->head >= len) {
         memmove(b->mem, b->mem + b->head, len);
     } else {
-        /* Grows even where moving would do, when the unread part is the larger one: otherwise a nearly full buffer from which
-         * little is taken at a time would be moved as a whole for each little. */
+        /* Grows even where moving would do, when the unread part is the larger one: otherwise a nearly full
+         * buffer from which little is taken at a time would be moved as a whole for each little. */
         size_t cap = b->cap < BUF_CAP_MIN ? BUF_CAP_MIN : b->cap;
         do
             cap = cap > SIZE_MAX / 2 ? SIZE_MAX : cap * 2;

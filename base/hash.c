@@ -1,9 +1,10 @@
 /* hash.c - Java's string hash and CRC-32.
  *
- * CRC-32 by folding: the bytes are taken as a polynomial over GF(2), and a carry-less multiplication by x^k mod P carries 128 bits
- * over the k bits behind them. Four independent lanes of 128 bits keep the multiplier busy; at the end they are folded into one,
- * and a Barrett reduction leaves the 32 bits. (V. Gopal et al., "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ
- * Instruction", Intel 2009; constants for the reflected polynomial 0xedb88320.)
+ * CRC-32 by folding: the bytes are taken as a polynomial over GF(2), and a carry-less multiplication by x^k
+ * mod P carries 128 bits over the k bits behind them. Four independent lanes of 128 bits keep the multiplier
+ * busy; at the end they are folded into one, and a Barrett reduction leaves the 32 bits. (V. Gopal et al.,
+ * "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ Instruction", Intel 2009; constants for the
+ * reflected polynomial 0xedb88320.)
  * Threads: any. */
 #include "base/hash.h"
 
@@ -15,11 +16,21 @@
 /* What Java's decoder puts in the place of a malformed byte. */
 #define REPLACEMENT_UNIT 0xfffdu
 
-/* Decodes one character at `p` (before `end`) into *code; returns its length, 0 when it is malformed (a surrogate, an
- * overlong form, a cut sequence). */
+/* Length of a sequence of more than one byte by its first byte; 0 when none begins so. */
+static size_t utf8_length(unsigned char first)
+{
+    if (first >= 0xc2 && first < 0xe0)
+        return 2;
+    if (first >= 0xe0 && first < 0xf0)
+        return 3;
+    return first >= 0xf0 && first < 0xf5 ? 4 : 0;
+}
+
+/* Decodes one character at `p` (before `end`) into *code; returns its length, 0 when it is malformed (a
+ * surrogate, an overlong form, a cut sequence). */
 static size_t utf8_decode(const unsigned char *p, const unsigned char *end, uint32_t *code)
 {
-    size_t len = p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
+    size_t len = utf8_length(p[0]);
     if (len == 0 || (size_t)(end - p) < len)
         return 0;
     uint32_t c = p[0] & (0xffu >> (len + 1));
@@ -76,8 +87,8 @@ enum { FOLD_BYTES_MIN = 64 };
 
 #define FOLD_FUNCTION __attribute__((target("pclmul,sse4.1")))
 
-/* Carries the 128 bits of `lane` over the distance that `k` stands for (low half times k's low, high half times k's high) onto
- * the 16 bytes in `next`. */
+/* Carries the 128 bits of `lane` over the distance that `k` stands for (low half times k's low, high half
+ * times k's high) onto the 16 bytes in `next`. */
 FOLD_FUNCTION static inline __m128i fold(__m128i lane, __m128i k, __m128i next)
 {
     __m128i low = _mm_clmulepi64_si128(lane, k, 0x00);
@@ -93,8 +104,8 @@ FOLD_FUNCTION static inline __m128i load(const unsigned char *p)
 /* 128 bits to 32: fold to 96, to 64, then Barrett's reduction. */
 FOLD_FUNCTION static uint32_t reduce(__m128i x, __m128i fold_16)
 {
-    const __m128i fold_4 = _mm_set_epi64x(0, 0x163cd6124);                 /* x^64 */
-    const __m128i barrett = _mm_set_epi64x(0x1f7011641, 0x1db710641);      /* floor(x^64 / P), P */
+    const __m128i fold_4 = _mm_set_epi64x(0, 0x163cd6124);            /* x^64 */
+    const __m128i barrett = _mm_set_epi64x(0x1f7011641, 0x1db710641); /* floor(x^64 / P), P */
     const __m128i low_32 = _mm_setr_epi32(~0, 0, ~0, 0);
 
     x = _mm_xor_si128(_mm_srli_si128(x, 8), _mm_clmulepi64_si128(x, fold_16, 0x10));
@@ -107,8 +118,9 @@ FOLD_FUNCTION static uint32_t reduce(__m128i x, __m128i fold_16)
 /* The CRC of `len` bytes, a multiple of 16 and at least FOLD_BYTES_MIN. */
 FOLD_FUNCTION static uint32_t crc32_fold(uint32_t crc, const unsigned char *p, size_t len)
 {
-    const __m128i fold_64 = _mm_set_epi64x(0x1c6e41596, 0x154442bd4); /* over 64 bytes: x^(512-32), x^(512+32) */
-    const __m128i fold_16 = _mm_set_epi64x(0x0ccaa009e, 0x1751997d0); /* over 16 bytes: x^(128-32), x^(128+32) */
+    /* Over 64 bytes: x^(512-32), x^(512+32); over 16 bytes: x^(128-32), x^(128+32). */
+    const __m128i fold_64 = _mm_set_epi64x(0x1c6e41596, 0x154442bd4);
+    const __m128i fold_16 = _mm_set_epi64x(0x0ccaa009e, 0x1751997d0);
 
     __m128i a = _mm_xor_si128(load(p), _mm_cvtsi32_si128((int)~crc));
     __m128i b = load(p + 16), c = load(p + 32), d = load(p + 48);

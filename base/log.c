@@ -1,7 +1,8 @@
 /* log.c - one process, one log.
- * Threads: any. Text is formatted without a lock; stamping, rotating and writing happen under `mutex`, so lines neither mix
- * nor go backwards in time. Below `level` nothing is locked.
- * Invariants: 1. A line is one write().   2. A line holds no control characters: what a peer sends cannot forge one. */
+ * Threads: any. Text is formatted without a lock; stamping, rotating and writing happen under `mutex`, so
+ * lines neither mix nor go backwards in time. Below `level` nothing is locked.
+ * Invariants: 1. A line is one write().
+ *             2. A line holds no control characters: what a peer sends cannot forge one. */
 #include "base/log.h"
 
 #include "base/clock.h"
@@ -115,8 +116,8 @@ int log_enabled(enum log_level level)
     return (int)level >= atomic_load_explicit(&the_log.level, memory_order_relaxed);
 }
 
-/* Moves path.1 to path.2 and so on, and the file to path.1; goes on with a new file. When that fails the old file grows on:
- * a log that is too large is better than none. */
+/* Moves path.1 to path.2 and so on, and the file to path.1; goes on with a new file. When that fails the old
+ * file grows on: a log that is too large is better than none. */
 static void rotate_locked(void)
 {
     const char *path = the_log.path;

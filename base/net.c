@@ -24,7 +24,8 @@ static int split_host_port(struct slice text, struct slice *host, struct slice *
     if (host->len >= 2 && host->ptr[0] == '[' && host->ptr[host->len - 1] == ']')
         *host = slice_of(host->ptr + 1, host->len - 2);
     else if (memchr(host->ptr, ':', host->len) != NULL)
-        return errbuf_set(eb, ERR_INVAL, "address '%.*s' is ambiguous (expected [IPV6]:PORT)", SLICE_ARG(text));
+        return errbuf_set(eb, ERR_INVAL, "address '%.*s' is ambiguous (expected [IPV6]:PORT)",
+                          SLICE_ARG(text));
     return 0;
 }
 
@@ -36,7 +37,7 @@ static void addr_set_port(struct net_addr *a, uint16_t port)
         a->in4.sin_port = htons(port);
 }
 
-/* Looks a name or a literal address up; the port is left 0. IPv4 is preferred: it is what brokers announce. */
+/* Looks a name or a literal address up; the port is left 0. IPv4 is preferred: brokers announce it. */
 static int host_lookup(const char *host, struct net_addr *out, struct errbuf *eb)
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
@@ -67,8 +68,8 @@ int net_addr_parse(struct slice text, struct net_addr *out, struct errbuf *eb)
         return rc;
     int64_t port;
     if (slice_to_i64(port_text, &port) != 0 || port < 0 || port > 65535)
-        return errbuf_set(eb, ERR_INVAL, "address '%.*s': '%.*s' is not a port (allowed: 0..65535)", SLICE_ARG(text),
-                          SLICE_ARG(port_text));
+        return errbuf_set(eb, ERR_INVAL, "address '%.*s': '%.*s' is not a port (allowed: 0..65535)",
+                          SLICE_ARG(text), SLICE_ARG(port_text));
     struct net_addr addr;
     if (host.len == 0 || slice_eq_str(host, "*")) {
         memset(&addr, 0, sizeof addr);
@@ -148,7 +149,7 @@ char *net_local_ip(char *out)
 
 /* --- sockets --- */
 
-/* Small requests must not wait for the acknowledgement of others. Fails only on sockets that are dead anyway. */
+/* Small requests must not wait for the acknowledgement of others. Fails only on sockets that are dead. */
 static void set_nodelay(int fd)
 {
     int on = 1;
@@ -161,8 +162,8 @@ int net_listen(const struct net_addr *a, int backlog, struct errbuf *eb)
     net_addr_format(a, text);
     int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return errbuf_set(eb, errno == EMFILE || errno == ENFILE ? ERR_LIMIT : ERR_IO, "cannot open a socket for %s: %s",
-                          text, strerror(errno));
+        return errbuf_set(eb, errno == EMFILE || errno == ENFILE ? ERR_LIMIT : ERR_IO,
+                          "cannot open a socket for %s: %s", text, strerror(errno));
     int on = 1;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 || bind(fd, &a->sa, a->len) != 0 ||
         listen(fd, backlog) != 0) {
@@ -206,13 +207,14 @@ int net_connect_start(const struct net_addr *a, struct errbuf *eb)
     char text[NET_ADDR_TEXT_MAX];
     int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return errbuf_set(eb, errno == EMFILE || errno == ENFILE ? ERR_LIMIT : ERR_IO, "cannot open a socket for %s: %s",
-                          net_addr_format(a, text), strerror(errno));
+        return errbuf_set(eb, errno == EMFILE || errno == ENFILE ? ERR_LIMIT : ERR_IO,
+                          "cannot open a socket for %s: %s", net_addr_format(a, text), strerror(errno));
     set_nodelay(fd);
     if (connect(fd, &a->sa, a->len) != 0 && errno != EINPROGRESS && errno != EINTR) {
         int reason = errno;
         close(fd);
-        return errbuf_set(eb, ERR_CONNECT, "cannot connect to %s: %s", net_addr_format(a, text), strerror(reason));
+        return errbuf_set(eb, ERR_CONNECT, "cannot connect to %s: %s", net_addr_format(a, text),
+                          strerror(reason));
     }
     return fd;
 }

@@ -4,8 +4,8 @@
 
 #include "base/error.h"
 
-/* Creates the folder `path` and all folders above it that are missing (mode 0755). 0, or ERR_IO with the folder and the
- * reason in `eb`. */
+/* Creates the folder `path` and all folders above it that are missing (mode 0755). 0, or ERR_IO with the
+ * folder and the reason in `eb`. */
 int path_make_folder(const char *path, struct errbuf *eb);
 /* The same for the folder that holds the file `path`. */
 int path_make_parents(const char *path, struct errbuf *eb);

@@ -1,7 +1,7 @@
 /* program.c - command line, configuration, pid file and signals of a daemon.
  *
- * Where a value comes from, weakest first: the table's default, the environment variable NAMESRV_ADDR (for the setting behind
- * -n), the configuration file, the command line.
+ * Where a value comes from, weakest first: the table's default, the environment variable NAMESRV_ADDR (for
+ * the setting behind -n), the configuration file, the command line.
  * Threads: the main thread. */
 #include "base/program.h"
 
@@ -39,9 +39,11 @@ enum { OPTION_FILE, OPTION_NAMESRV };
 
 static const struct option options[] = {
     [OPTION_FILE] = {"-c", "--configFile", "FILE", ACTION_RUN, "read properties from FILE"},
-    [OPTION_NAMESRV] = {"-n", "--namesrvAddr", "ADDRS", ACTION_RUN, "addresses of the registries: host:port;host:port"},
+    [OPTION_NAMESRV] = {"-n", "--namesrvAddr", "ADDRS", ACTION_RUN,
+                        "addresses of the registries: host:port;host:port"},
     {"-p", "--printConfigItem", NULL, ACTION_PRINT, "print the effective configuration and exit"},
-    {"-m", "--printImportantConfig", NULL, ACTION_PRINT_IMPORTANT, "print what differs from the defaults and exit"},
+    {"-m", "--printImportantConfig", NULL, ACTION_PRINT_IMPORTANT,
+     "print what differs from the defaults and exit"},
     {"-h", "--help", NULL, ACTION_HELP, "print this help and exit"},
     {"-v", "--version", NULL, ACTION_VERSION, "print the version and exit"},
 };
@@ -52,9 +54,9 @@ struct parser {
     struct program *program;
     int argc;
     char **argv;
-    int at;                  /* the argument being looked at */
-    const char *file;        /* -c */
-    const char *namesrv;     /* -n */
+    int at;              /* the argument being looked at */
+    const char *file;    /* -c */
+    const char *namesrv; /* -n */
     enum action action;
     unsigned errors;
 };
@@ -75,7 +77,7 @@ static bool option_exists(const struct program *p, size_t i)
     return i != OPTION_NAMESRV || p->namesrv_setting != NULL;
 }
 
-/* Whether `arg` is the option: "-c", "--configFile" or "--configFile=...", whose value then is *inline_value. */
+/* Whether `arg` is the option: "-c", "--configFile" or "--configFile=..." (with ... in *inline_value). */
 static bool option_matches(const struct option *o, const char *arg, const char **inline_value)
 {
     *inline_value = NULL;
@@ -129,7 +131,9 @@ static void parse_options(struct parser *parser)
     for (parser->at = 1; parser->at < parser->argc; parser->at++) {
         const char *arg = parser->argv[parser->at];
         if (!parse_option(parser) && !split_setting(arg, &key, &value))
-            complain(parser, "argument '%s' is not understood (expected --name=value or an option; -h lists them)", arg);
+            complain(parser,
+                     "argument '%s' is not understood (expected --name=value or an option; -h lists them)",
+                     arg);
     }
 }
 
@@ -175,9 +179,10 @@ static void load_file(struct parser *parser)
 {
     struct program *p = parser->program;
     struct errbuf eb = {0};
-    /* Files written for Apache RocketMQ hold many properties of a Java program that mean nothing here: naming them is enough.
-     * What is typed as an argument is meant. */
-    int rc = settings_load_file(p->defs, p->def_count, p->settings, parser->file, false, on_file_problem, parser, &eb);
+    /* Files written for Apache RocketMQ hold many properties of a Java program that mean nothing here: naming
+     * them is enough. What is typed as an argument is meant. */
+    int rc = settings_load_file(p->defs, p->def_count, p->settings, parser->file, false, on_file_problem,
+                                parser, &eb);
     if (rc < 0)
         complain(parser, "%s", eb.text);
 }
@@ -220,7 +225,8 @@ static void print_help(const struct program *p)
     for (size_t i = 0; i < p->def_count; i++) {
         char type[256];
         type_format(sorted[i], type, sizeof type);
-        printf("  %s=%s  (default: %s", sorted[i]->name, type, *sorted[i]->def != '\0' ? sorted[i]->def : "empty");
+        printf("  %s=%s  (default: %s", sorted[i]->name, type,
+               *sorted[i]->def != '\0' ? sorted[i]->def : "empty");
         if (sorted[i]->type == SETTING_INT)
             printf("; %" PRId64 "..%" PRId64, sorted[i]->min, sorted[i]->max);
         printf(")\n      %s\n", sorted[i]->help);
@@ -228,7 +234,8 @@ static void print_help(const struct program *p)
     free(sorted);
 }
 
-/* Prints properties text that can be read again: first what was set, each with the place that set it, then the defaults. */
+/* Prints properties text that can be read again: first what was set, each with the place that set it, then
+ * the defaults. */
 static void print_settings(const struct program *p, bool only_changed)
 {
     const struct setting_def **sorted = settings_sorted(p->defs, p->def_count);
@@ -328,8 +335,8 @@ char *program_pidfile_path(const char *log_dir, const char *name, unsigned port)
     return path;
 }
 
-/* Opens and locks `path`. The loop is for the case that the file is removed by its former owner between open and lock: a
- * lock on a file that is no longer there would protect nothing. */
+/* Opens and locks `path`. The loop is for the case that the file is removed by its former owner between open
+ * and lock: a lock on a file that is no longer there would protect nothing. */
 static int pidfile_lock(const char *path, struct errbuf *eb)
 {
     for (;;) {

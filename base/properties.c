@@ -1,10 +1,10 @@
 /* properties.c - Java's properties format: java.util.Properties.load, but for the encoding, which is UTF-8.
  *
- * A logical line is a natural line without leading blanks; an odd number of backslashes at its end joins the next natural
- * line to it (without that one's leading blanks). Empty lines and lines that begin with # or ! are comments, which never
- * continue. The key ends at the first unescaped '=', ':' or blank; blanks and one '=' or ':' after it do not count.
- * \t \n \r \f \uXXXX are escapes (surrogate pairs are joined); any other backslash just vanishes. A \u without four
- * hexadecimal digits stays as it is.
+ * A logical line is a natural line without leading blanks; an odd number of backslashes at its end joins the
+ * next natural line to it (without that one's leading blanks). Empty lines and lines that begin with # or !
+ * are comments, which never continue. The key ends at the first unescaped '=', ':' or blank; blanks and one
+ * '=' or ':' after it do not count. \t \n \r \f \uXXXX are escapes (surrogate pairs are joined); any other
+ * backslash just vanishes. A \u without four hexadecimal digits stays as it is.
  * Threads: any; no state. */
 #include "base/settings.h"
 
@@ -46,7 +46,8 @@ static void skip_comment(struct reader *r)
         r->p++;
 }
 
-/* Appends the logical line at the reader to `out`, escapes still in it, joined lines without their backslash and line end. */
+/* Appends the logical line at the reader to `out`, escapes still in it, joined lines without their backslash
+ * and line end. */
 static void read_logical_line(struct reader *r, struct buf *out)
 {
     while (r->p < r->end && !is_line_end(*r->p)) {
@@ -107,7 +108,8 @@ static void append_utf8(struct buf *out, uint32_t c)
     }
 }
 
-/* Appends the character of the "\uXXXX" (or the pair of them) whose 'u' is s[at] and returns the index behind it. */
+/* Appends the character of the "\uXXXX" (or the pair of them) whose 'u' is s[at] and returns the index behind
+ * it. */
 static size_t unescape_unicode(struct slice s, size_t at, struct buf *out)
 {
     int32_t unit = read_unit(s, at);

@@ -1,16 +1,19 @@
 /* reactor.c - the event loop, on libev with epoll.
  *
- * A round is: events (ev_run, one turn) - posted tasks - round-end hooks. The loop around it is written here rather than hung
- * on libev's prepare and idle watchers: it is as cheap, and whether to sleep is decided in one visible place.
+ * A round is: events (ev_run, one turn) - posted tasks - round-end hooks. The loop around it is written here
+ * rather than hung on libev's prepare and idle watchers: it is as cheap, and whether to sleep is decided in
+ * one visible place.
  *
- * Posted tasks wait in an intrusive stack that posters push to with one compare-and-swap and that the reactor takes as a
- * whole and turns around. Only the poster that finds it empty wakes the loop; the reactor looks at it after its last hook, so
- * either it sees a task there, or the poster of that task saw an empty stack and wakes it. libev's async watcher costs a
- * system call only while the loop really sleeps.
+ * Posted tasks wait in an intrusive stack that posters push to with one compare-and-swap and that the reactor
+ * takes as a whole and turns around. Only the poster that finds it empty wakes the loop; the reactor looks at
+ * it after its last hook, so either it sees a task there, or the poster of that task saw an empty stack and
+ * wakes it. libev's async watcher costs a system call only while the loop really sleeps.
  *
- * Threads: the reactor's own, but for reactor_post(), reactor_call() and reactor_stop() (any) and reactor_join().
- * Invariants: 1. A task is called once for each post, in the order of posting.   2. The loop does not sleep while the stack
- *             holds a task or reactor_again() was asked for.   3. A watcher's memory outlives its last callback's start only. */
+ * Threads: the reactor's own, but for reactor_post(), reactor_call() and reactor_stop() (any) and
+ *          reactor_join() (any other).
+ * Invariants: 1. A task is called once for each post, in the order of posting.
+ *             2. The loop does not sleep while the stack holds a task or reactor_again() was asked for.
+ *             3. A watcher may be gone when its callback returns: nothing touches it after the call. */
 #include "base/reactor.h"
 
 #include "base/clock.h"
@@ -25,7 +28,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-_Static_assert((int)REACTOR_READ == (int)EV_READ && (int)REACTOR_WRITE == (int)EV_WRITE, "events are passed on as they are");
+_Static_assert((int)REACTOR_READ == (int)EV_READ && (int)REACTOR_WRITE == (int)EV_WRITE,
+               "events are passed on as they are");
 
 /* Thread names are cut by the kernel at 15 bytes. */
 enum { NAME_SIZE = 16 };
@@ -114,7 +118,8 @@ static bool tasks_waiting(struct reactor *r)
     return atomic_load_explicit(&r->posted, memory_order_relaxed) != NULL;
 }
 
-/* Calls the tasks posted until now; those that they post wait for the next round, so that tasks cannot starve events. */
+/* Calls the tasks posted until now; those that they post wait for the next round, so that tasks cannot starve
+ * events. */
 static void run_tasks(struct reactor *r)
 {
     if (!tasks_waiting(r))
@@ -139,7 +144,8 @@ void reactor_post(struct reactor *r, struct reactor_task *task)
     struct reactor_task *newest = atomic_load_explicit(&r->posted, memory_order_relaxed);
     do
         task->next = newest;
-    while (!atomic_compare_exchange_weak_explicit(&r->posted, &newest, task, memory_order_release, memory_order_relaxed));
+    while (!atomic_compare_exchange_weak_explicit(&r->posted, &newest, task, memory_order_release,
+                                                  memory_order_relaxed));
     if (newest == NULL && current != r)
         ev_async_send(r->loop, &r->wake);
 }
@@ -157,7 +163,7 @@ static void on_call(void *arg)
 {
     struct call *call = arg;
     call->fn(call->arg);
-    /* Signalled under the lock: the caller's stack, which holds the call, is gone as soon as it sees `done`. */
+    /* Signalled under the lock: the call is on the caller's stack, gone as soon as that sees `done`. */
     pthread_mutex_lock(&call->mutex);
     call->done = true;
     pthread_cond_signal(&call->cond);
@@ -320,7 +326,8 @@ void reactor_io_set(struct reactor_io *io, int events)
     io->events = events;
     if (events == 0)
         return;
-    ev_io_modify(&io->watcher, events); /* unlike ev_io_set(), no system call when a round ends with what it began with */
+    /* Unlike ev_io_set(), this costs no system call when a round ends with the events that it began with. */
+    ev_io_modify(&io->watcher, events);
     ev_io_start(io->reactor->loop, &io->watcher);
 }
 
@@ -359,7 +366,8 @@ void reactor_timer_start(struct reactor_timer *t, int64_t delay_ms, int64_t repe
 {
     struct ev_loop *loop = t->reactor->loop;
     ev_timer_stop(loop, &t->watcher);
-    /* libev counts from its idea of now, which is as old as the round; outside of the loop it may be as old as the loop. */
+    /* libev counts from its idea of now, which is as old as the round; outside of the loop it may be as old
+     * as the loop. */
     if (current != t->reactor)
         ev_now_update(loop);
     ev_timer_set(&t->watcher, (double)delay_ms / 1e3, (double)repeat_ms / 1e3);

@@ -46,7 +46,8 @@ struct reactor_task {
 /* Calls task->fn(task->arg) on the reactor's thread, in the order of posting per poster. Any thread; never blocks; no allocation.
  * Tasks still queued when the loop ends are called by reactor_free(). The reactor must outlive the call of reactor_post(). */
 void reactor_post(struct reactor *r, struct reactor_task *task);
-/* Calls fn(arg) on the reactor's thread and returns when it is done (directly when already there). Any thread. */
+/* Calls fn(arg) on the reactor's thread and returns when it is done (directly when already there). The loop must be running, or it
+ * waits until it does. Any thread. */
 void reactor_call(struct reactor *r, reactor_fn fn, void *arg);
 
 /* --- descriptors --- */

@@ -142,7 +142,8 @@ static int unknown_name(const struct setting_def *defs, size_t n, struct slice n
 {
     const char *nearest = nearest_name(defs, n, name);
     if (nearest != NULL)
-        return errbuf_set(eb, ERR_NOTFOUND, "unknown property '%.*s', did you mean '%s'?", SLICE_ARG(name), nearest);
+        return errbuf_set(eb, ERR_NOTFOUND, "unknown property '%.*s', did you mean '%s'?", SLICE_ARG(name),
+                          nearest);
     return errbuf_set(eb, ERR_NOTFOUND, "unknown property '%.*s'", SLICE_ARG(name));
 }
 
@@ -164,22 +165,26 @@ static int value_parse(const struct setting_def *def, struct slice text, union v
         return 0;
     case SETTING_INT:
         if (slice_to_i64(text, &out->number) != 0)
-            return errbuf_set(eb, ERR_INVAL, "%s: '%.*s' is not a whole number (allowed: %" PRId64 "..%" PRId64 ")",
+            return errbuf_set(eb, ERR_INVAL,
+                              "%s: '%.*s' is not a whole number (allowed: %" PRId64 "..%" PRId64 ")",
                               def->name, SLICE_ARG(text), def->min, def->max);
         if (out->number < def->min || out->number > def->max)
-            return errbuf_set(eb, ERR_INVAL, "%s: %" PRId64 " is out of range (allowed: %" PRId64 "..%" PRId64 ")",
+            return errbuf_set(eb, ERR_INVAL,
+                              "%s: %" PRId64 " is out of range (allowed: %" PRId64 "..%" PRId64 ")",
                               def->name, out->number, def->min, def->max);
         return 0;
     case SETTING_BOOL:
         out->flag = eq_nocase(text, SLICE_LIT("true"));
         if (!out->flag && !eq_nocase(text, SLICE_LIT("false")))
-            return errbuf_set(eb, ERR_INVAL, "%s: '%.*s' is neither true nor false", def->name, SLICE_ARG(text));
+            return errbuf_set(eb, ERR_INVAL, "%s: '%.*s' is neither true nor false", def->name,
+                              SLICE_ARG(text));
         return 0;
     case SETTING_ENUM:
         out->number = choice_find(def->choices, text);
         if (out->number < 0) {
             choices_format(def->choices, choices, sizeof choices);
-            return errbuf_set(eb, ERR_INVAL, "%s: '%.*s' is not known (allowed: %s)", def->name, SLICE_ARG(text), choices);
+            return errbuf_set(eb, ERR_INVAL, "%s: '%.*s' is not known (allowed: %s)", def->name,
+                              SLICE_ARG(text), choices);
         }
         return 0;
     }
@@ -187,7 +192,8 @@ static int value_parse(const struct setting_def *def, struct slice text, union v
     return ERR_INVAL;
 }
 
-static int def_assign(struct setting_def *def, void *base, struct slice text, const char *origin, struct errbuf *eb)
+static int def_assign(struct setting_def *def, void *base, struct slice text, const char *origin,
+                      struct errbuf *eb)
 {
     union value value;
     text = trim(text);
@@ -268,8 +274,8 @@ static int file_read(const char *path, struct buf *out, struct errbuf *eb)
         }
         buf_commit(out, (size_t)n);
         if (buf_len(out) > FILE_BYTES_MAX) {
-            rc = errbuf_set(eb, ERR_IO, "cannot read %s: larger than %d bytes, hardly a configuration file", path,
-                            FILE_BYTES_MAX);
+            rc = errbuf_set(eb, ERR_IO, "cannot read %s: larger than %d bytes, hardly a configuration file",
+                            path, FILE_BYTES_MAX);
             break;
         }
     }
@@ -303,7 +309,8 @@ static void warn_if_repeated(const struct load *load, struct slice name, unsigne
     size_t len = strlen(load->path);
     if (def == NULL || strncmp(def->origin, load->path, len) != 0 || def->origin[len] != ':')
         return;
-    char *text = mem_printf("'%s' was already set in line %s; this one counts", def->name, def->origin + len + 1);
+    char *text =
+        mem_printf("'%s' was already set in line %s; this one counts", def->name, def->origin + len + 1);
     load_report(load, line, false, text);
     free(text);
 }
@@ -323,8 +330,8 @@ static int on_property(void *arg, struct slice key, struct slice value, unsigned
     return is_error ? rc : 0;
 }
 
-int settings_load_file(struct setting_def *defs, size_t n, void *base, const char *path, bool unknown_is_error,
-                       settings_problem_fn problem, void *arg, struct errbuf *eb)
+int settings_load_file(struct setting_def *defs, size_t n, void *base, const char *path,
+                       bool unknown_is_error, settings_problem_fn problem, void *arg, struct errbuf *eb)
 {
     struct buf text = {0};
     int rc = file_read(path, &text, eb);
@@ -412,5 +419,6 @@ bool settings_is_default(const struct setting_def *def, const void *base)
     if (value_parse(def, slice_str(def->def), &value, NULL) != 0)
         return false;
     const void *field = field_of_const(def, base);
-    return def->type == SETTING_BOOL ? *(const bool *)field == value.flag : *(const int64_t *)field == value.number;
+    return def->type == SETTING_BOOL ? *(const bool *)field == value.flag
+                                     : *(const int64_t *)field == value.number;
 }

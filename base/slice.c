@@ -28,7 +28,8 @@ int slice_to_i64(struct slice s, int64_t *out)
     for (; i < s.len; i++) {
         if (s.ptr[i] < '0' || s.ptr[i] > '9')
             return ERR_INVAL;
-        if (__builtin_mul_overflow(value, 10, &value) || __builtin_sub_overflow(value, s.ptr[i] - '0', &value))
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_sub_overflow(value, s.ptr[i] - '0', &value))
             return ERR_INVAL;
     }
     if (!negative) {

@@ -83,10 +83,10 @@ count_stage() {
     while read -r line; do
         failures+=("$stage: $line")
     done < <(grep -E '^\s+[0-9]+ - .* \((Failed|Timeout|Not Run|SEGFAULT|Subprocess aborted|.*Exception.*)\)' "$log" |
-        sed 's/^ *[0-9]* - //')
+        sed 's/^\s*[0-9]* - //')
     while read -r line; do
         skipped+=("$stage: $line")
-    done < <(grep -E '^\s+[0-9]+ - .* \((Skipped|Disabled)\)' "$log" | sed 's/^ *[0-9]* - //')
+    done < <(grep -E '^\s+[0-9]+ - .* \((Skipped|Disabled)\)' "$log" | sed 's/^\s*[0-9]* - //')
 }
 
 run_stage() {

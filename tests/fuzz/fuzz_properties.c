@@ -1,4 +1,5 @@
-/* fuzz_properties.c - configuration files: whatever is in one, printing what was read and reading that again gives the same. */
+/* fuzz_properties.c - configuration files: whatever is in one, printing what was read and reading that again
+ * gives the same. */
 #include "base/settings.h"
 
 #include <assert.h>
@@ -16,9 +17,10 @@ struct sample {
 
 static const struct setting_def sample_defs[] = {
     {.name = "a", .type = SETTING_STRING, .offset = offsetof(struct sample, text), .def = ""},
-    {.name = "b", .type = SETTING_INT, .offset = offsetof(struct sample, number), .def = "1", .min = -5, .max = 70000},
+    {.name = "b", .type = SETTING_INT, .offset = offsetof(struct sample, number), .def = "1", .max = 70000},
     {.name = "c", .type = SETTING_BOOL, .offset = offsetof(struct sample, flag), .def = "true"},
-    {.name = "d", .type = SETTING_ENUM, .offset = offsetof(struct sample, choice), .def = "X", .choices = "X|Y|ZZ"},
+    {.name = "d", .type = SETTING_ENUM, .offset = offsetof(struct sample, choice), .def = "X",
+     .choices = "X|Y|ZZ"},
 };
 
 enum { DEF_COUNT = sizeof sample_defs / sizeof *sample_defs };

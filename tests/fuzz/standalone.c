@@ -1,5 +1,6 @@
-/* standalone.c - runs a fuzz target over files instead of generated inputs: every file named on the command line or found in a
- * folder named there, however deep. So the corpus is a regression test in builds that have no libFuzzer.
+/* standalone.c - runs a fuzz target over files instead of generated inputs: every file named on the command
+ * line or found in a folder named there, however deep. So the corpus is a regression test in builds that have
+ * no libFuzzer.
  * Exit status: 0 when at least one file was run. Threads: one. */
 #include <ftw.h>
 #include <stdint.h>
@@ -10,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static unsigned inputs_run;
 
-/* Reads all of the file into memory of exactly its size, so that reading behind its end is found. NULL on failure. */
+/* Reads the file into memory of exactly its size, so that reading behind its end is found; NULL on failure. */
 static uint8_t *read_exactly(const char *path, size_t size)
 {
     FILE *f = fopen(path, "rbe");

@@ -15,7 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static inline int temp_folder_remove_entry(const char *path, const struct stat *st, int type, struct FTW *where)
+static inline int temp_folder_remove_entry(const char *path, const struct stat *st, int type,
+                                           struct FTW *where)
 {
     (void)st;
     (void)type;

@@ -22,7 +22,7 @@ static void test_err_text_known_and_unknown(void **state)
 static void test_err_text_every_error_is_negative_and_named(void **state)
 {
     (void)state;
-#define CHECK(name, value, text)           \
+#define CHECK(name, value, text)            \
     assert_true(name < 0 && name == value); \
     assert_string_equal(err_text(name), text);
     ERR_TABLE(CHECK)
@@ -61,8 +61,13 @@ static void test_slice_to_i64_numbers(void **state)
         const char *text;
         int64_t value;
     } good[] = {
-        {"0", 0}, {"-0", 0}, {"+7", 7}, {"00012", 12}, {"-345", -345},
-        {"9223372036854775807", INT64_MAX}, {"-9223372036854775808", INT64_MIN},
+        {"0", 0},
+        {"-0", 0},
+        {"+7", 7},
+        {"00012", 12},
+        {"-345", -345},
+        {"9223372036854775807", INT64_MAX},
+        {"-9223372036854775808", INT64_MIN},
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         int64_t value = 42;
@@ -74,8 +79,19 @@ static void test_slice_to_i64_numbers(void **state)
 static void test_slice_to_i64_refuses_all_else(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "-", "+", "abc", "12a", " 1", "1 ", "--1", "0x10", "1.5",
-                                      "9223372036854775808", "-9223372036854775809", "99999999999999999999999"};
+    static const char *const bad[] = {"",
+                                      "-",
+                                      "+",
+                                      "abc",
+                                      "12a",
+                                      " 1",
+                                      "1 ",
+                                      "--1",
+                                      "0x10",
+                                      "1.5",
+                                      "9223372036854775808",
+                                      "-9223372036854775809",
+                                      "99999999999999999999999"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         int64_t value = 42;
         assert_int_equal(slice_to_i64(slice_str(bad[i]), &value), ERR_INVAL);
@@ -188,7 +204,8 @@ int main(void)
         cmocka_unit_test(test_bytes_big_endian_round_trip),
         cmocka_unit_test(test_mem_strings),
         cmocka_unit_test(test_mem_alloc_beyond_memory_ends_the_process),
-        cmocka_unit_test_setup_teardown(test_path_make_parents_creates_all, temp_folder_setup, temp_folder_teardown),
+        cmocka_unit_test_setup_teardown(test_path_make_parents_creates_all, temp_folder_setup,
+                                        temp_folder_teardown),
         cmocka_unit_test_setup_teardown(test_path_make_folder_under_a_file_names_it, temp_folder_setup,
                                         temp_folder_teardown),
     };

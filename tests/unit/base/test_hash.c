@@ -18,9 +18,9 @@ static void test_hash_java_string_vectors(void **state)
         {"TagB", 2598920},
         {"hello world", 1794106052},
         {"polygenelubricants", INT32_MIN},
-        {"\xc3\xa9", 233},                      /* U+00E9 */
-        {"\xe4\xbd\xa0\xe5\xa5\xbd", 652829},   /* U+4F60 U+597D */
-        {"\xf0\x9f\x98\x80", 1772899},          /* U+1F600: D83D DE00 */
+        {"\xc3\xa9", 233},                    /* U+00E9 */
+        {"\xe4\xbd\xa0\xe5\xa5\xbd", 652829}, /* U+4F60 U+597D */
+        {"\xf0\x9f\x98\x80", 1772899},        /* U+1F600: D83D DE00 */
     };
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
         assert_int_equal(hash_java_string(slice_str(vectors[i].text)), vectors[i].hash);

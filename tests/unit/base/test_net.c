@@ -21,8 +21,11 @@ static void test_net_addr_parse_and_format(void **state)
     static const struct {
         const char *text, *formatted;
     } cases[] = {
-        {"127.0.0.1:9876", "127.0.0.1:9876"}, {"localhost:10911", "127.0.0.1:10911"}, {":80", "0.0.0.0:80"},
-        {"*:0", "0.0.0.0:0"},                 {"[::1]:65535", "[::1]:65535"},
+        {"127.0.0.1:9876", "127.0.0.1:9876"},
+        {"localhost:10911", "127.0.0.1:10911"},
+        {":80", "0.0.0.0:80"},
+        {"*:0", "0.0.0.0:0"},
+        {"[::1]:65535", "[::1]:65535"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct net_addr a = parse(cases[i].text);
@@ -72,8 +75,9 @@ static void test_net_addr_is_loopback(void **state)
     static const struct {
         const char *text;
         int loopback;
-    } cases[] = {{"127.0.0.1:1", 1}, {"127.9.9.9:1", 1}, {"128.0.0.1:1", 0}, {"0.0.0.0:1", 0},
-                 {"[::1]:1", 1},     {"[::2]:1", 0},     {"[::ffff:127.0.0.1]:1", 1}, {"[::ffff:10.0.0.1]:1", 0}};
+    } cases[] = {
+        {"127.0.0.1:1", 1}, {"127.9.9.9:1", 1}, {"128.0.0.1:1", 0},          {"0.0.0.0:1", 0},
+        {"[::1]:1", 1},     {"[::2]:1", 0},     {"[::ffff:127.0.0.1]:1", 1}, {"[::ffff:10.0.0.1]:1", 0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct net_addr a = parse(cases[i].text);
         assert_int_equal(net_addr_is_loopback(&a), cases[i].loopback);
@@ -145,7 +149,8 @@ static void test_net_accept_without_descriptors_left_says_so(void **state)
     none = before;
     none.rlim_cur = 0;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-    int accepted = net_accept(listener, &peer), listened = net_listen(&any, 16, &eb), started = net_connect_start(&server, NULL);
+    int accepted = net_accept(listener, &peer), listened = net_listen(&any, 16, &eb),
+        started = net_connect_start(&server, NULL);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     assert_int_equal(accepted, ERR_LIMIT);
     assert_int_equal(listened, ERR_LIMIT);

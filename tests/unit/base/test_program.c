@@ -108,12 +108,12 @@ static void test_program_configure_problems_are_all_named(void **state)
     char path[TEMP_PATH_MAX];
     write_file_text(temp_path(&f->folder, "b.conf", path), "listenPort=abc\nlistenPrt=1\nautoCreate=maybe\n");
     assert_int_equal(CONFIGURE(f, "-c", path, "--flushDiskType=never"), PROGRAM_EXIT_ERROR);
-    char *expected =
-        mem_printf("mqsample: %s:1: listenPort: 'abc' is not a whole number (allowed: 1..65535)\n"
-                   "mqsample: warning: %s:2: unknown property 'listenPrt', did you mean 'listenPort'? (ignored)\n"
-                   "mqsample: %s:3: autoCreate: 'maybe' is neither true nor false\n"
-                   "mqsample: command line: flushDiskType: 'never' is not known (allowed: ASYNC_FLUSH, SYNC_FLUSH)\n",
-                   path, path, path);
+    char *expected = mem_printf(
+        "mqsample: %s:1: listenPort: 'abc' is not a whole number (allowed: 1..65535)\n"
+        "mqsample: warning: %s:2: unknown property 'listenPrt', did you mean 'listenPort'? (ignored)\n"
+        "mqsample: %s:3: autoCreate: 'maybe' is neither true nor false\n"
+        "mqsample: command line: flushDiskType: 'never' is not known (allowed: ASYNC_FLUSH, SYNC_FLUSH)\n",
+        path, path, path);
     assert_string_equal(f->err, expected);
     free(expected);
 }
@@ -122,7 +122,8 @@ static void test_program_configure_bad_arguments(void **state)
 {
     struct fixture *f = *state;
     assert_int_equal(CONFIGURE(f, "--listenPrt=1"), PROGRAM_EXIT_ERROR);
-    assert_string_equal(f->err, "mqsample: command line: unknown property 'listenPrt', did you mean 'listenPort'?\n");
+    assert_string_equal(f->err,
+                        "mqsample: command line: unknown property 'listenPrt', did you mean 'listenPort'?\n");
     assert_int_equal(CONFIGURE(f, "start"), PROGRAM_EXIT_ERROR);
     assert_non_null(strstr(f->err, "argument 'start' is not understood"));
     assert_int_equal(CONFIGURE(f, "-c"), PROGRAM_EXIT_ERROR);
@@ -140,9 +141,10 @@ static void test_program_configure_print_shows_values_and_origins(void **state)
     char path[TEMP_PATH_MAX];
     write_file_text(temp_path(&f->folder, "b.conf", path), "\nlistenPort=10911\n");
     assert_int_equal(CONFIGURE(f, "-p", "-c", path, "--brokerName=b"), PROGRAM_EXIT_OK);
-    char *expected = mem_printf("# command line\nbrokerName=b\n# %s:2\nlistenPort=10911\n# default\nautoCreate=true\n"
-                                "flushDiskType=ASYNC_FLUSH\nflushIntervalMs=500\nnamesrvAddr=\n",
-                                path);
+    char *expected =
+        mem_printf("# command line\nbrokerName=b\n# %s:2\nlistenPort=10911\n# default\nautoCreate=true\n"
+                   "flushDiskType=ASYNC_FLUSH\nflushIntervalMs=500\nnamesrvAddr=\n",
+                   path);
     assert_string_equal(f->out, expected);
     free(expected);
     assert_int_equal(CONFIGURE(f, "-m", "-c", path, "--brokerName=b"), PROGRAM_EXIT_OK);
@@ -155,7 +157,8 @@ static void test_program_configure_help_lists_options_and_settings(void **state)
     assert_int_equal(CONFIGURE(f, "--help"), PROGRAM_EXIT_OK);
     assert_non_null(strstr(f->out, "Usage: mqsample"));
     assert_non_null(strstr(f->out, "-c, --configFile FILE"));
-    assert_non_null(strstr(f->out, "flushIntervalMs=ms  (default: 500; 0..60000)\n      time between flushes\n"));
+    assert_non_null(
+        strstr(f->out, "flushIntervalMs=ms  (default: 500; 0..60000)\n      time between flushes\n"));
     assert_non_null(strstr(f->out, "flushDiskType=ASYNC_FLUSH|SYNC_FLUSH  (default: ASYNC_FLUSH)"));
     for (size_t i = 0; i < DEF_COUNT; i++)
         assert_non_null(strstr(f->out, f->defs[i].name));
@@ -289,7 +292,8 @@ int main(void)
         TEST(test_program_configure_help_lists_options_and_settings),
         TEST(test_program_expand_path_home),
         TEST(test_program_pidfile_is_held_while_the_process_lives),
-        cmocka_unit_test(test_program_on_signals_hangup_reopens_and_stop_comes_once), /* last: it blocks signals */
+        /* last: it blocks signals */
+        cmocka_unit_test(test_program_on_signals_hangup_reopens_and_stop_comes_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

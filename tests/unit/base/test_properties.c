@@ -36,7 +36,8 @@ static void test_properties_separators(void **state)
 static void test_properties_comments_and_empty_lines_count_as_lines(void **state)
 {
     (void)state;
-    expect("# comment\n\n   ! other = comment \\\n  a=1 # not a comment\n\t\n b=2", "4 a=[1 # not a comment]\n6 b=[2]\n");
+    expect("# comment\n\n   ! other = comment \\\n  a=1 # not a comment\n\t\n b=2",
+           "4 a=[1 # not a comment]\n6 b=[2]\n");
     expect("", "");
     expect("\n\n", "");
     expect("#", "");
@@ -61,7 +62,7 @@ static void test_properties_continuation(void **state)
 static void test_properties_escapes(void **state)
 {
     (void)state;
-    expect("a=x\\ty\\qz\\\\\n", "1 a=[x\ty" "qz\\]\n");
+    expect("a=x\\ty\\qz\\\\\n", "1 a=[x\tyqz\\]\n");
     expect("a=\\u0041\\u00e9\\u4F60\n", "1 a=[A\xc3\xa9\xe4\xbd\xa0]\n");
     expect("a=\\uD83D\\uDE00\n", "1 a=[\xf0\x9f\x98\x80]\n");
     expect("a=\\uD83Dx\\uDE00\n", "1 a=[\xef\xbf\xbdx\xef\xbf\xbd]\n"); /* halves of a pair */

@@ -68,7 +68,8 @@ static void test_reactor_post_from_threads_each_once_in_order(void **state)
     assert_null(reactor_current());
 }
 
-/* Two reactors send one task to and fro: each post finds the other asleep, so a lost wake-up would hang the test. */
+/* Two reactors send one task to and fro: each post finds the other asleep, so a lost wake-up would hang the
+ * test. */
 struct ping {
     struct reactor_task task;
     struct reactor *sides[2];

@@ -88,8 +88,8 @@ static void test_settings_assign_refuses_with_what_is_allowed(void **state)
     assert_true(f->values.listenPort == 10911);
     assert_true(f->values.autoCreate);
     assert_true(f->values.flushDiskType == FLUSH_ASYNC);
-    assert_int_equal(settings_assign(f->defs, DEF_COUNT, &f->values, SLICE_LIT("brokerName"), SLICE_LIT("a\0b"), "test",
-                                     NULL),
+    assert_int_equal(settings_assign(f->defs, DEF_COUNT, &f->values, SLICE_LIT("brokerName"),
+                                     SLICE_LIT("a\0b"), "test", NULL),
                      ERR_INVAL);
 }
 
@@ -105,8 +105,8 @@ static void test_settings_assign_unknown_name_suggests_the_nearest(void **state)
     assert_string_equal(eb.text, "unknown property 'quite something else'");
     char longer[300];
     memset(longer, 'l', sizeof longer);
-    assert_int_equal(settings_assign(f->defs, DEF_COUNT, &f->values, slice_of(longer, sizeof longer), SLICE_LIT(""), "",
-                                     NULL),
+    assert_int_equal(settings_assign(f->defs, DEF_COUNT, &f->values, slice_of(longer, sizeof longer),
+                                     SLICE_LIT(""), "", NULL),
                      ERR_NOTFOUND);
 }
 
@@ -118,14 +118,16 @@ static void on_problem(void *arg, bool is_error, const char *text)
 static int load(struct fixture *f, const char *text, bool unknown_is_error, char *path, struct errbuf *eb)
 {
     write_file_text(temp_path(&f->folder, "broker.conf", path), text);
-    return settings_load_file(f->defs, DEF_COUNT, &f->values, path, unknown_is_error, on_problem, &f->problems, eb);
+    return settings_load_file(f->defs, DEF_COUNT, &f->values, path, unknown_is_error, on_problem,
+                              &f->problems, eb);
 }
 
 static void test_settings_load_file_reports_every_wrong_line_and_reads_on(void **state)
 {
     struct fixture *f = *state;
     char path[TEMP_PATH_MAX];
-    int errors = load(f, "# conf\nlistenPort = abc\nlistenPrt = 1\nautoCreate=maybe\nbrokerName = last\n", true, path, NULL);
+    int errors = load(f, "# conf\nlistenPort = abc\nlistenPrt = 1\nautoCreate=maybe\nbrokerName = last\n",
+                      true, path, NULL);
     assert_int_equal(errors, 3);
     char *expected = mem_printf("error: %s:2: listenPort: 'abc' is not a whole number (allowed: 1..65535)\n"
                                 "error: %s:3: unknown property 'listenPrt', did you mean 'listenPort'?\n"
@@ -156,9 +158,12 @@ static void test_settings_load_file_missing_is_named(void **state)
 {
     struct fixture *f = *state;
     struct errbuf eb = {0};
-    assert_int_equal(settings_load_file(f->defs, DEF_COUNT, &f->values, "/no/such/file.conf", true, NULL, NULL, &eb), ERR_IO);
+    assert_int_equal(
+        settings_load_file(f->defs, DEF_COUNT, &f->values, "/no/such/file.conf", true, NULL, NULL, &eb),
+        ERR_IO);
     assert_string_equal(eb.text, "cannot read /no/such/file.conf: No such file or directory");
-    assert_int_equal(settings_load_file(f->defs, DEF_COUNT, &f->values, f->folder, true, NULL, NULL, &eb), ERR_IO);
+    assert_int_equal(settings_load_file(f->defs, DEF_COUNT, &f->values, f->folder, true, NULL, NULL, &eb),
+                     ERR_IO);
     assert_non_null(strstr(eb.text, "Is a directory"));
 }
 
@@ -170,8 +175,9 @@ static void test_settings_format_is_sorted_and_reads_back(void **state)
     struct buf out = {0};
     settings_format(f->defs, DEF_COUNT, &f->values, &out);
     char *text = buf_steal_str(&out);
-    assert_string_equal(text, "autoCreate=true\nbrokerName=back\\\\slash\\nand\\ttab\nflushDiskType=ASYNC_FLUSH\n"
-                              "flushIntervalMs=500\nlistenPort=10911\nnamesrvAddr=a:1;b:2\n");
+    assert_string_equal(text,
+                        "autoCreate=true\nbrokerName=back\\\\slash\\nand\\ttab\nflushDiskType=ASYNC_FLUSH\n"
+                        "flushIntervalMs=500\nlistenPort=10911\nnamesrvAddr=a:1;b:2\n");
     assert_int_equal(assign(f, "brokerName", "other", NULL), 0);
     char path[TEMP_PATH_MAX];
     assert_int_equal(load(f, text, true, path, NULL), 0);
