@@ -24,6 +24,8 @@
 #include "remoting/server.h"
 #include "store/store.h"
 
+#include <stdatomic.h>
+
 struct console;
 struct registry_link;
 struct send_lane;
@@ -58,20 +60,29 @@ struct broker {
     struct reactor *control;
     struct broker_lane *lanes;
     unsigned lane_count;
+    struct send_shared *sends;         /* send.h: what the lanes share */
     struct longpoll_shared *longpolls; /* longpoll.h: what the lanes share */
     struct housekeeping *housekeeping;
 
     struct remoting_server *server;
     uint16_t listen_port, fast_port; /* as bound; fast_port 0: none */
-    struct registry_link *registry_link;
+    struct registry_link *registry_link; /* on b->control; NULL before it started and once it stops */
     struct console *console;
 
     int64_t boot_wall_ms; /* when it began to serve */
+
+    /* --- broker.c --- */
+    struct reactor **server_reactors;
+    unsigned lanes_running;
+    bool control_runs;
+    struct reactor_task announce; /* topics changed: tells the registry link, on b->control */
+    atomic_bool announce_posted;
 };
 
 /* Assembles and starts everything from `b->settings` (finished by broker_settings_finish): tables, store, threads, server, registry link, console.
- * On return clients are served. On the main thread; `b` is zeroed but for settings, setting_defs and setting_count. 0, or ERR_* with a sentence for
- * the operator in eb; what had been started is stopped again. */
+ * On return clients are served. On the main thread; `b` is zeroed but for settings, setting_defs, setting_count and housekeeper (owned from now on;
+ * made by the caller, who wants its signals there before other threads start). 0, or ERR_* with a sentence for the operator in eb; what had been
+ * started is stopped again. */
 int broker_start(struct broker *b, struct errbuf *eb);
 /* Runs the main thread's loop until broker_ask_stop(). */
 void broker_run(struct broker *b);

@@ -24,6 +24,7 @@
     S(telnetBind, "", "address of the console; empty: loopback while the password is the default, else all")                  \
     S(adminUser, "jmq", "user of the console and of cluster changes")                                                          \
     S(adminPassword, "jmq", "its password")                                                                                    \
+    E(adminRequestsFrom, "any", "any|loopback", "who may change topics, groups, offsets and settings by admin clients (mqadmin)") \
     S(logDir, "~/logs/rocketmqlogs", "folder of broker.log and the pid file")                                                  \
     E(logLevel, "info", "debug|info|warn|error", "lines below it are dropped")                                                 \
     I(logFileBytesMax, 134217728, 0, 1099511627776, "bytes", "size at which broker.log rotates; 0: never")                     \
@@ -61,6 +62,7 @@
     I(maxTransferCountOnMessageInMemory, 1024, 1, 65536, "", "most messages in one pull reply")                                \
     I(maxTransferBytesOnMessageInMemory, 1048576, 1024, 1073741824, "bytes", "most bytes in one pull reply")                   \
     I(sendBatchBytesMax, 8388608, 65536, 1073741824, "bytes", "memory for the messages of one round of one event loop")        \
+    I(sendsWaitingMax, 100000, 1, 10000000, "", "messages that wait for the disk before more are refused as busy")             \
     B(autoCreateTopicEnable, "true", "create topics on first send")                                                            \
     I(defaultTopicQueueNums, 8, 1, 1024, "", "queues of the template topic TBW102")                                            \
     B(autoCreateSubscriptionGroup, "true", "create consumer groups on first use")                                              \
@@ -69,12 +71,14 @@
     B(traceTopicEnable, "false", "create RMQ_SYS_TRACE_TOPIC")                                                                 \
     I(topicsMax, 100000, 16, 10000000, "", "topics on this broker")                                                            \
     I(groupsMax, 100000, 16, 10000000, "", "consumer groups on this broker")                                                   \
+    I(subscriptionsPerGroupMax, 10000, 1, 1000000, "", "topics that one consumer group may subscribe to")                       \
     I(offsetsMax, 10000000, 1000, 1000000000, "", "consumer offsets kept")                                                     \
     I(locksMax, 1000000, 1000, 100000000, "", "queue locks of orderly consumers")                                              \
     I(lockExpireMs, 60000, 1000, 3600000, "ms", "a queue lock ends without renewal")                                           \
     B(longPollingEnable, "true", "hold pulls until messages come")                                                             \
     I(shortPollingTimeMills, 1000, 1, 60000, "ms", "hold time when longPollingEnable=false")                                   \
     I(pullsHeldMax, 1000000, 1, 100000000, "", "pulls held at once")                                                           \
+    I(pullsHeldPerConnectionMax, 16384, 1, 10000000, "", "pulls held at once for one client connection")                       \
     I(flushConsumerOffsetInterval, 5000, 100, 600000, "ms", "save consumer offsets this often")                                \
     I(registerNameServerPeriod, 30000, 10000, 60000, "ms", "register with the registries this often")                          \
     I(registerBrokerTimeoutMills, 6000, 100, 60000, "ms", "wait this long for a registry")                                     \
@@ -99,6 +103,7 @@ struct broker_settings {
 /* Values of the enum settings above, in the order of their choices. */
 enum { BROKER_ROLE_ASYNC_MASTER, BROKER_ROLE_SYNC_MASTER, BROKER_ROLE_SLAVE };
 enum { BROKER_ASYNC_FLUSH, BROKER_SYNC_FLUSH };
+enum { BROKER_ADMIN_FROM_ANY, BROKER_ADMIN_FROM_LOOPBACK };
 enum { BROKER_ZERO_FILL_AUTO, BROKER_ZERO_FILL_ON, BROKER_ZERO_FILL_OFF };
 
 /* The table for base/settings.h; one instance per process. *n: number of entries. */

@@ -1,0 +1,156 @@
+/* broker_settings.c - the settings table as settings.h wants it, and what follows from one setting for another. */
+#include "broker/broker_settings.h"
+
+#include "base/mem.h"
+#include "base/net.h"
+#include "base/program.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct setting_def defs[] = {
+#define DEF_S(n, d, h) {.name = #n, .type = SETTING_STRING, .offset = offsetof(struct broker_settings, n), .def = (d), .unit = "", .help = (h)},
+#define DEF_I(n, d, lo, hi, u, h) \
+    {.name = #n, .type = SETTING_INT, .offset = offsetof(struct broker_settings, n), .def = #d, .min = (lo), .max = (hi), .unit = (u), .help = (h)},
+#define DEF_B(n, d, h) {.name = #n, .type = SETTING_BOOL, .offset = offsetof(struct broker_settings, n), .def = (d), .unit = "", .help = (h)},
+#define DEF_E(n, d, c, h) \
+    {.name = #n, .type = SETTING_ENUM, .offset = offsetof(struct broker_settings, n), .def = (d), .choices = (c), .unit = "", .help = (h)},
+    BROKER_SETTINGS(DEF_S, DEF_I, DEF_B, DEF_E)
+#undef DEF_S
+#undef DEF_I
+#undef DEF_B
+#undef DEF_E
+};
+
+struct setting_def *broker_setting_defs(size_t *n)
+{
+    *n = sizeof defs / sizeof *defs;
+    return defs;
+}
+
+static void expand_path(char **path)
+{
+    char *expanded = program_expand_path(*path);
+    free(*path);
+    *path = expanded;
+}
+
+static void set_text(char **field, char *owned)
+{
+    free(*field);
+    *field = owned;
+}
+
+static void fill_threads(struct broker_settings *s)
+{
+    if (s->reactorThreads != 0)
+        return;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    s->reactorThreads = cores / 2 < 1 ? 1 : cores / 2 > 8 ? 8 : cores / 2;
+}
+
+/* A free port for listenPort=0. Somebody else may take it before the server does; that is then reported like any port in use. */
+static int find_port(struct broker_settings *s, struct errbuf *eb)
+{
+    char text[NET_ADDR_TEXT_MAX * 2];
+    snprintf(text, sizeof text, "%.64s:0", s->bindAddress);
+    struct net_addr addr;
+    int err = net_addr_parse(slice_str(text), &addr, eb);
+    if (err != 0)
+        return err;
+    int fd = net_listen(&addr, 1, eb);
+    if (fd < 0)
+        return fd;
+    err = net_local_addr(fd, &addr);
+    close(fd);
+    if (err != 0)
+        return errbuf_set(eb, err, "listenPort=0: no free port was found");
+    s->listenPort = net_addr_port(&addr);
+    s->fastListenPort = s->fastListenPort < 0 ? 0 : s->fastListenPort;
+    s->telnetPort = s->telnetPort < 0 ? 0 : s->telnetPort;
+    return 0;
+}
+
+static void fill_ports(struct broker_settings *s)
+{
+    if (s->fastListenPort < 0)
+        s->fastListenPort = s->listenPort > 2 ? s->listenPort - 2 : 0;
+    if (s->telnetPort < 0)
+        s->telnetPort = s->listenPort % 10000 + 10000;
+    if (s->haListenPort < 0)
+        s->haListenPort = s->listenPort < 65535 ? s->listenPort + 1 : 0;
+}
+
+static int check_address(const char *name, const char *value, struct errbuf *eb)
+{
+    char text[NET_ADDR_TEXT_MAX * 2];
+    struct net_addr addr;
+    struct errbuf why = {0};
+    bool v6 = strchr(value, ':') != NULL && *value != '[';
+    snprintf(text, sizeof text, v6 ? "[%.64s]:1" : "%.64s:1", value);
+    if (*value != '\0' && net_addr_parse(slice_str(text), &addr, &why) == 0)
+        return 0;
+    return errbuf_set(eb, ERR_INVAL, "%s=%s is no address: %s", name, value, why.text);
+}
+
+static int check_delete_when(const char *text, struct errbuf *eb)
+{
+    for (const char *p = text;;) {
+        char *end;
+        long hour = strtol(p, &end, 10);
+        if (end == p || hour < 0 || hour > 23 || (*end != '\0' && *end != ';'))
+            return errbuf_set(eb, ERR_INVAL, "deleteWhen=%s: hours 00 to 23 separated by ';' were expected", text);
+        if (*end == '\0')
+            return 0;
+        p = end + 1;
+    }
+}
+
+static int check_combinations(const struct broker_settings *s, struct errbuf *eb)
+{
+    if (s->brokerRole == BROKER_ROLE_SLAVE && s->brokerId == 0)
+        return errbuf_set(eb, ERR_INVAL, "brokerRole=SLAVE needs a brokerId above 0, brokerId=0 is the master's");
+    if (s->brokerRole != BROKER_ROLE_SLAVE && s->brokerId > 0)
+        return errbuf_set(eb, ERR_INVAL, "brokerId=%" PRId64 " is a slave's, but brokerRole is a master's: set brokerRole=SLAVE or brokerId=0", s->brokerId);
+    if ((s->brokerPermission & ~INT64_C(6)) != 0)
+        return errbuf_set(eb, ERR_INVAL, "brokerPermission=%" PRId64 ": 6 (read and write), 4 (read), 2 (write) or 0 was expected", s->brokerPermission);
+    if (s->sendBatchBytesMax < s->maxMessageSize + 65536)
+        return errbuf_set(eb, ERR_INVAL, "sendBatchBytesMax=%" PRId64 " cannot hold one message: maxMessageSize=%" PRId64 " and 65536 for its record",
+                          s->sendBatchBytesMax, s->maxMessageSize);
+    if (s->frameBytesMax < s->maxMessageSize + 65536)
+        return errbuf_set(eb, ERR_INVAL, "frameBytesMax=%" PRId64 " cannot hold a request with one message: maxMessageSize=%" PRId64
+                          " and 65536 for its header", s->frameBytesMax, s->maxMessageSize);
+    if (s->fastListenPort != 0 && s->fastListenPort == s->listenPort)
+        return errbuf_set(eb, ERR_INVAL, "fastListenPort=%" PRId64 " is listenPort too: give it another, or 0 for none", s->fastListenPort);
+    return 0;
+}
+
+int broker_settings_finish(struct broker_settings *s, struct errbuf *eb)
+{
+    int err = s->listenPort == 0 ? find_port(s, eb) : 0;
+    if (err != 0)
+        return err;
+    fill_threads(s);
+    fill_ports(s);
+    expand_path(&s->storePathRootDir);
+    expand_path(&s->logDir);
+    if (*s->storePathCommitLog == '\0')
+        set_text(&s->storePathCommitLog, mem_printf("%s/commitlog", s->storePathRootDir));
+    else
+        expand_path(&s->storePathCommitLog);
+    if (*s->brokerIP1 == '\0') {
+        char ip[NET_ADDR_TEXT_MAX];
+        set_text(&s->brokerIP1, mem_strdup(net_local_ip(ip)));
+    }
+    if (*s->brokerIP2 == '\0')
+        set_text(&s->brokerIP2, mem_strdup(s->brokerIP1));
+    err = check_address("brokerIP1", s->brokerIP1, eb);
+    if (err == 0)
+        err = check_address("brokerIP2", s->brokerIP2, eb);
+    if (err == 0)
+        err = check_delete_when(s->deleteWhen, eb);
+    return err == 0 ? check_combinations(s, eb) : err;
+}

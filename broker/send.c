@@ -1,0 +1,314 @@
+/* send.c - what may be sent: permission, topic, queue, sizes; then the messages are staged in the lane (send_lane.c).
+ * The order of the checks is the protocol's. Threads: the lane's reactor. */
+#include "broker/send_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define LOG_COMPONENT "send"
+#include "base/log.h"
+
+#define RETRY_PREFIX "%RETRY%"
+#define DLQ_PREFIX "%DLQ%"
+/* How long a lane goes on with the cluster name that it read. */
+#define CLUSTER_REFRESH_MS 1000
+
+static bool topic_is_write_protected(struct slice name)
+{
+    static const char *const protected[] = {
+        "SCHEDULE_TOPIC_XXXX", "RMQ_SYS_TRANS_HALF_TOPIC", "RMQ_SYS_TRANS_OP_HALF_TOPIC",
+        "TRANS_CHECK_MAX_TIME_TOPIC", "SELF_TEST_TOPIC", "OFFSET_MOVED_EVENT",
+    };
+    for (size_t i = 0; i < sizeof protected / sizeof *protected; i++)
+        if (slice_eq_str(name, protected[i]))
+            return true;
+    return false;
+}
+
+static struct topic_cache *topic_cache_get(struct send_lane *l, struct topic *t)
+{
+    struct topic_cache *slot = &l->topics[((uintptr_t)t >> 6) & (TOPIC_CACHE_SLOTS - 1)];
+    if (slot->topic != t) {
+        slot->topic = t;
+        slot->delay_logged = false;
+        slot->meter = stats_meter_find_or_create(l->lane->broker->stats, METER_TOPIC_PUT, topic_name(t), SLICE_NULL);
+    }
+    return slot;
+}
+
+/* --- the checks of a send --- */
+
+struct target {
+    struct topic *topic;
+    struct topic_cache *cache;
+    struct store_queue *queue;
+    bool multi_tag;
+};
+
+/* What the broker itself reads of a message's properties. */
+struct directives {
+    bool wait, delay, transaction;
+};
+
+static void read_directives(struct slice properties, struct directives *d)
+{
+    struct slice name, value;
+    while (properties_next(&properties, &name, &value)) {
+        if (slice_eq_str(name, PROPERTY_WAIT))
+            d->wait = !slice_eq_str(value, "false");
+        else if (slice_eq_str(name, PROPERTY_DELAY))
+            d->delay = value.len > 0 && !(value.len == 1 && *value.ptr == '0') && *value.ptr != '-';
+        else if (slice_eq_str(name, "TRAN_MSG"))
+            d->transaction = slice_eq_str(value, "true");
+    }
+}
+
+/* A consumer that re-sends to %RETRY%group: the group must be known, and past its last try the message is a dead letter. */
+static enum send_refusal find_retry_topic(struct send_lane *l, const struct send_order *o, struct topic **out, bool *dead, struct errbuf *eb)
+{
+    struct broker *b = l->lane->broker;
+    struct slice group = slice_of(o->topic.ptr + strlen(RETRY_PREFIX), o->topic.len - strlen(RETRY_PREFIX));
+    struct group_config config;
+    if (group_table_find_or_create(b->groups, group, &config, eb) != 0)
+        return SEND_NO_GROUP;
+    int32_t max = o->max_reconsume_times >= 0 ? o->max_reconsume_times : config.retry_max_times;
+    *dead = o->reconsume_times >= max;
+    if (!*dead) {
+        int queues = config.retry_queues > 0 ? config.retry_queues : 1;
+        return topic_table_ensure(b->topics, o->topic, queues, PERM_BIT_READ | PERM_BIT_WRITE, out, eb) == 0 ? SEND_ACCEPTED : SEND_BAD_REQUEST;
+    }
+    char name[RECORD_TOPIC_MAX + 1];
+    int len = snprintf(name, sizeof name, "%s%.*s", DLQ_PREFIX, SLICE_ARG(group));
+    stats_count(l->lane->stats, STAT_dead_letters, 1);
+    return topic_table_ensure(b->topics, slice_of(name, (size_t)len), 1, PERM_BIT_READ | PERM_BIT_WRITE, out, eb) == 0 ? SEND_ACCEPTED
+                                                                                                                : SEND_BAD_REQUEST;
+}
+
+static enum send_refusal create_topic(struct send_lane *l, const struct send_order *o, struct topic **out, struct errbuf *eb)
+{
+    if (topic_name_check(o->topic, eb) != 0)
+        return SEND_BAD_REQUEST;
+    int err = topic_table_auto_create(l->lane->broker->topics, o->topic, o->default_topic, o->default_queues, out, eb);
+    return err == 0 ? SEND_ACCEPTED : SEND_NO_TOPIC;
+}
+
+static enum send_refusal pick_queue(struct send_lane *l, const struct send_order *o, bool dead, struct target *t, struct errbuf *eb)
+{
+    struct topic_config config = topic_config(t->topic);
+    int32_t id = dead ? 0 : o->queue_id;
+    if (id < 0 && config.write_queues > 0)
+        id = (int32_t)(l->next_queue++ % (unsigned)config.write_queues);
+    t->multi_tag = config.multi_tag;
+    t->queue = id < 0 ? NULL : topic_queue(t->topic, id);
+    if (t->queue != NULL)
+        return SEND_ACCEPTED;
+    errbuf_format(eb, "request queueId[%d] is illegal: topic %.*s has readQueueNums=%d writeQueueNums=%d",
+                                               (int)o->queue_id, SLICE_ARG(topic_name(t->topic)), (int)config.read_queues,
+                                               (int)config.write_queues);
+    return SEND_BAD_REQUEST;
+}
+
+/* In the order of the protocol's own checks. */
+static enum send_refusal find_target(struct send_lane *l, const struct send_order *o, struct target *t, struct errbuf *eb)
+{
+    struct broker *b = l->lane->broker;
+    if ((identity_access(b->identity) & PERM_BIT_WRITE) == 0) {
+        char topic[RECORD_TOPIC_MAX + 1];
+        snprintf(topic, sizeof topic, "%.*s", SLICE_ARG(o->topic));
+        identity_explain(b->identity, PERM_BIT_WRITE, topic, eb);
+        return SEND_NO_PERMISSION;
+    }
+    if (topic_is_write_protected(o->topic)) {
+        errbuf_format(eb, "the topic[%.*s] is the broker's own: clients cannot send to it",
+                                                     SLICE_ARG(o->topic));
+        return SEND_NO_PERMISSION;
+    }
+    bool dead = false;
+    enum send_refusal refusal = SEND_ACCEPTED;
+    if (slice_starts_with(o->topic, SLICE_LIT(RETRY_PREFIX)))
+        refusal = find_retry_topic(l, o, &t->topic, &dead, eb);
+    else if ((t->topic = topic_table_lookup(b->topics, o->topic)) == NULL)
+        refusal = create_topic(l, o, &t->topic, eb);
+    if (refusal != SEND_ACCEPTED)
+        return refusal;
+    if (topic_check_producer(t->topic, o->app, eb) != 0)
+        return SEND_NO_PERMISSION;
+    t->cache = topic_cache_get(l, t->topic);
+    return pick_queue(l, o, dead, t, eb);
+}
+
+static enum send_refusal check_directives(struct send_lane *l, const struct send_order *o, struct target *t, struct directives *d,
+                                          struct errbuf *eb)
+{
+    read_directives(o->properties, d);
+    /* Storing a prepared message as an ordinary one would show consumers what the producer may still take back. */
+    if (d->transaction || (o->sys_flag & SYSFLAG_TRANS_MASK) == SYSFLAG_TRANS_PREPARED) {
+        if (o->next_item != NULL) {
+            errbuf_format(eb, "a batch cannot be a transaction");
+            return SEND_MESSAGE_ILLEGAL;
+        }
+        errbuf_format(eb, "this broker does not support transactional messages: topic %.*s",
+                                                     SLICE_ARG(o->topic));
+        return SEND_NO_PERMISSION;
+    }
+    if (!d->delay)
+        return SEND_ACCEPTED;
+    if (o->next_item != NULL) {
+        errbuf_format(eb, "a batch cannot have a delay level (property " PROPERTY_DELAY ")");
+        return SEND_MESSAGE_ILLEGAL;
+    }
+    stats_count(l->lane->stats, STAT_delay_ignored, 1);
+    if (!t->cache->delay_logged)
+        log_warn("delay is not applied yet, messages with a delay level are delivered at once topic=%.*s", SLICE_ARG(topic_name(t->topic)));
+    t->cache->delay_logged = true;
+    return SEND_ACCEPTED;
+}
+
+/* The properties that the broker adds: those of a batch's header, and the cluster's name. */
+static struct slice properties_more(struct send_lane *l, const struct send_order *o)
+{
+    int64_t now = reactor_now_ms(l->lane->reactor);
+    if (l->cluster_len == 0 || now - l->cluster_read_ms >= CLUSTER_REFRESH_MS) {
+        struct identity_view view;
+        identity_view(l->lane->broker->identity, &view);
+        l->cluster_len = (size_t)snprintf(l->cluster, sizeof l->cluster, "CLUSTER\x01%s\x02", view.cluster);
+        l->cluster_read_ms = now;
+    }
+    if (o->next_item == NULL || o->properties.len == 0)
+        return slice_of(l->cluster, l->cluster_len);
+    buf_clear(&l->more);
+    buf_append_slice(&l->more, o->properties);
+    if (o->properties.ptr[o->properties.len - 1] != '\x02')
+        buf_append_char(&l->more, '\x02');
+    buf_append(&l->more, l->cluster, l->cluster_len);
+    return buf_slice(&l->more);
+}
+
+static enum send_refusal check_sizes(struct send_lane *l, struct slice body, struct slice properties, struct slice more, struct errbuf *eb)
+{
+    const struct broker_settings *settings = &l->lane->broker->settings;
+    if (body.len > (uint64_t)settings->maxMessageSize) {
+        errbuf_format(eb, "the message body has %zu bytes, maxMessageSize=%" PRId64, body.len,
+                                                       settings->maxMessageSize);
+        return SEND_MESSAGE_ILLEGAL;
+    }
+    if (properties.len + 1 + more.len > RECORD_PROPERTIES_MAX) {
+        errbuf_format(eb, "the message properties have %zu bytes with those that the broker adds, "
+                                                       "the format allows %d", properties.len + 1 + more.len, RECORD_PROPERTIES_MAX);
+        return SEND_MESSAGE_ILLEGAL;
+    }
+    return SEND_ACCEPTED;
+}
+
+static void message_fill(struct message *m, struct send_lane *l, const struct send_order *o, const struct target *t, struct slice more)
+{
+    *m = (struct message){
+        .topic = topic_name(t->topic),
+        .queue_id = store_queue_id(t->queue),
+        .flag = o->flag,
+        .sys_flag = t->multi_tag ? o->sys_flag | SYSFLAG_MULTI_TAGS : o->sys_flag,
+        .born_ms = o->born_ms,
+        .born_host = *o->born_host,
+        .store_host = *identity_store_host(l->lane->broker->identity),
+        .reconsume_times = o->reconsume_times,
+        .body = o->body,
+        .properties = o->properties,
+        .properties_more = more,
+    };
+}
+
+/* Looks at all items before the first one is staged, so that a client batch is stored as a whole or not at all. */
+static enum send_refusal check_items(struct send_lane *l, const struct send_order *o, struct message *m, unsigned *count, size_t *bytes,
+                                     struct errbuf *eb)
+{
+    struct slice rest = o->body;
+    struct send_item item;
+    enum send_refusal refusal = check_sizes(l, o->body, SLICE_NULL, SLICE_NULL, eb);
+    *count = 0;
+    *bytes = 0;
+    for (; refusal == SEND_ACCEPTED && o->next_item(&rest, &item); ++*count) {
+        refusal = check_sizes(l, item.body, item.properties, m->properties_more, eb);
+        m->body = item.body;
+        m->properties = item.properties;
+        *bytes += record_size(m);
+    }
+    if (refusal != SEND_ACCEPTED)
+        return refusal;
+    if (*count == 0) {
+        errbuf_format(eb, "the batch holds no message");
+        return SEND_MESSAGE_ILLEGAL;
+    }
+    const struct broker_settings *settings = &l->lane->broker->settings;
+    if (*bytes > (uint64_t)settings->sendBatchBytesMax || *bytes > (uint64_t)settings->mappedFileSizeCommitLog) {
+        send_lane_too_big(l, *bytes, eb);
+        return SEND_MESSAGE_ILLEGAL;
+    }
+    return SEND_ACCEPTED;
+}
+
+/* Stages all items as one: they share a file and have consecutive queue offsets. */
+static int stage_items(struct send_lane *l, const struct send_order *o, struct store_queue *queue, struct message *m, size_t bytes)
+{
+    if (l->staged_count > 0 && append_batch_bytes(l->batch) + bytes > (uint64_t)l->lane->broker->settings.sendBatchBytesMax)
+        send_lane_append_early(l);
+    struct slice rest = o->body;
+    struct send_item item;
+    int first = -1;
+    while (o->next_item(&rest, &item)) {
+        m->body = item.body;
+        m->properties = item.properties;
+        m->flag = item.flag;
+        int index = send_lane_add(l, queue, m, first >= 0);
+        if (index < 0 && first < 0)
+            return index;
+        if (index < 0) {
+            /* check_items() found room for all: the store counts differently from us. */
+            log_error("a batch was cut short topic=%.*s, its sender is told that it failed", SLICE_ARG(m->topic));
+            return index;
+        }
+        if (first < 0)
+            first = index;
+    }
+    return first;
+}
+
+enum send_refusal send_submit(struct broker_lane *lane, const struct send_order *o, send_done_fn done, const struct send_context *context,
+                              struct errbuf *eb)
+{
+    struct send_lane *l = lane->send;
+    struct target t = {0};
+    struct directives d = {.wait = true};
+    int err = send_lane_check_room(l, eb);
+    if (err != 0)
+        return err == ERR_AGAIN ? SEND_BUSY : SEND_NOT_AVAILABLE;
+    enum send_refusal refusal = find_target(l, o, &t, eb);
+    if (refusal == SEND_ACCEPTED)
+        refusal = check_directives(l, o, &t, &d, eb);
+    if (refusal != SEND_ACCEPTED)
+        return refusal;
+
+    struct message m;
+    message_fill(&m, l, o, &t, properties_more(l, o));
+    unsigned count = 1;
+    size_t bytes;
+    int first;
+    if (o->next_item == NULL) {
+        refusal = check_sizes(l, m.body, m.properties, m.properties_more, eb);
+        if (refusal != SEND_ACCEPTED)
+            return refusal;
+        bytes = record_size(&m);
+        first = send_lane_add(l, t.queue, &m, false);
+    } else {
+        refusal = check_items(l, o, &m, &count, &bytes, eb);
+        if (refusal != SEND_ACCEPTED)
+            return refusal;
+        first = stage_items(l, o, t.queue, &m, bytes);
+    }
+    if (first < 0) {
+        send_lane_too_big(l, bytes, eb);
+        return SEND_MESSAGE_ILLEGAL;
+    }
+    *send_lane_stage(l) = (struct staged){.done = done, .context = *context, .queue = t.queue, .meter = t.cache->meter, .first = (unsigned)first,
+                                      .count = count, .bytes = bytes, .wait_flush = d.wait};
+    return SEND_ACCEPTED;
+}

@@ -1,0 +1,399 @@
+/* send_lane.c - one append for all messages of a round, and the queue of those that wait to be durable.
+ *
+ * A lane gathers the messages of one turn of its event loop in an append_batch, and who sent them in `staged`. The round-end hook appends all
+ * with one system call. What is durable then (always with ASYNC_FLUSH) is answered at once; the rest goes to `parked`, a ring in the order
+ * of log offsets, and is answered when store_durable() passes: the store's flusher posts to the lane, or the lane flushed by itself because its
+ * one message was all the broker had to do.
+ *
+ * Threads: the lane's reactor; on_durable() runs on the store's flusher and only posts.
+ * Invariants: 1. parked[i].end_offset grows with i.   2. A send is answered once; an entry that was answered (or wanted no flush) stays parked
+ *             with done == NULL until durable, because only then its queue's pulls may be woken.   3. parked_count is stored before durable is
+ *             read, and on_durable() runs after durable moved and reads parked_count: with a full fence on both sides one of the two sees the
+ *             other, so nobody waits for a flush that has happened. */
+#include "broker/send_internal.h"
+
+#include "base/mem.h"
+#include "broker/longpoll.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* --- waiting to be durable --- */
+
+static struct parked *parked_at(struct send_lane *l, unsigned i)
+{
+    return &l->parked[(l->parked_head + i) & (l->parked_cap - 1)];
+}
+
+static unsigned parked_count(const struct send_lane *l)
+{
+    return atomic_load_explicit(&l->parked_count, memory_order_relaxed);
+}
+
+static struct parked *parked_push(struct send_lane *l)
+{
+    unsigned count = parked_count(l);
+    if (count == l->parked_cap) {
+        unsigned cap = l->parked_cap == 0 ? 64 : l->parked_cap * 2;
+        struct parked *grown = mem_alloc(cap * sizeof *grown);
+        for (unsigned i = 0; i < count; i++)
+            grown[i] = *parked_at(l, i);
+        free(l->parked);
+        l->parked = grown;
+        l->parked_cap = cap;
+        l->parked_head = 0;
+    }
+    atomic_store_explicit(&l->parked_count, count + 1, memory_order_relaxed);
+    return parked_at(l, count);
+}
+
+static void parked_pop(struct send_lane *l)
+{
+    free(parked_at(l, 0)->phys_offsets);
+    l->parked_head = (l->parked_head + 1) & (l->parked_cap - 1);
+    l->parked_answered -= l->parked_answered > 0;
+    atomic_store_explicit(&l->parked_count, parked_count(l) - 1, memory_order_relaxed);
+}
+
+static void parked_answer(struct send_lane *l, struct parked *p, int err, const char *why)
+{
+    if (p->done == NULL)
+        return;
+    struct send_result result = {
+        .err = err, .why = why, .queue_id = store_queue_id(p->queue), .queue_offset = p->queue_offset, .count = p->count,
+        .phys_offsets = p->phys_offsets != NULL ? p->phys_offsets : &p->phys_offset,
+    };
+    send_done_fn done = p->done;
+    p->done = NULL;
+    atomic_fetch_sub_explicit(&l->shared->waiting, 1, memory_order_relaxed);
+    done(l->lane, &p->context, &result);
+}
+
+/* Answers what is durable now, and wakes those who wait for it. */
+static void parked_complete(struct send_lane *l)
+{
+    int64_t durable = store_durable(l->store);
+    while (parked_count(l) > 0 && parked_at(l, 0)->end_offset <= durable) {
+        struct parked *p = parked_at(l, 0);
+        struct store_queue *queue = p->queue;
+        parked_answer(l, p, 0, NULL);
+        parked_pop(l);
+        longpoll_notify(l->lane->longpoll, queue);
+    }
+}
+
+/* The log cannot be written or flushed any more: whether the messages would survive a crash is not known, so nobody may rely on them. */
+static void parked_fail_all(struct send_lane *l, const char *why)
+{
+    while (parked_count(l) > 0) {
+        stats_count(l->lane->stats, STAT_put_failed, 1);
+        parked_answer(l, parked_at(l, 0), ERR_IO, why);
+        parked_pop(l);
+    }
+}
+
+/* Posted by the flusher. */
+static void on_durable_moved(void *arg)
+{
+    struct send_lane *l = arg;
+    atomic_store(&l->durable_posted, false);
+    parked_complete(l);
+    struct errbuf why = {0};
+    if (parked_count(l) > 0 && store_state(l->store, &why) == STORE_FAILED)
+        parked_fail_all(l, why.text);
+}
+
+/* On the flusher's thread (or the one that flushed inline). */
+static void on_store_durable(void *arg)
+{
+    struct send_shared *shared = arg;
+    struct broker *b = shared->broker;
+    atomic_thread_fence(memory_order_seq_cst);
+    for (unsigned i = 0; i < b->lane_count; i++) {
+        struct send_lane *l = b->lanes[i].send;
+        if (parked_count(l) > 0 && !atomic_exchange(&l->durable_posted, true))
+            reactor_post(b->lanes[i].reactor, &l->durable_task);
+    }
+    pthread_mutex_lock(&shared->mutex);
+    pthread_cond_broadcast(&shared->durable_moved);
+    pthread_mutex_unlock(&shared->mutex);
+}
+
+static void timeout_arm(struct send_lane *l)
+{
+    if (l->parked_answered >= parked_count(l) || reactor_timer_active(l->timeout))
+        return;
+    int64_t delay = parked_at(l, l->parked_answered)->deadline_ms - reactor_now_ms(l->lane->reactor);
+    reactor_timer_start(l->timeout, delay < 1 ? 1 : delay, 0);
+}
+
+static void on_timeout(void *arg)
+{
+    struct send_lane *l = arg;
+    int64_t now = reactor_now_ms(l->lane->reactor);
+    char why[160];
+    snprintf(why, sizeof why, "the message is stored, but the disk did not confirm it within syncFlushTimeout=%" PRId64 " ms",
+             l->lane->broker->settings.syncFlushTimeout);
+    for (; l->parked_answered < parked_count(l); l->parked_answered++) {
+        struct parked *p = parked_at(l, l->parked_answered);
+        if (p->deadline_ms > now)
+            break;
+        if (p->done != NULL)
+            stats_count(l->lane->stats, STAT_put_timeouts, 1);
+        parked_answer(l, p, ERR_TIMEOUT, why);
+    }
+    timeout_arm(l);
+}
+
+/* --- append --- */
+
+static void staged_fail_all(struct send_lane *l, int err, const char *why)
+{
+    for (unsigned i = 0; i < l->staged_count; i++) {
+        struct staged *s = &l->staged[i];
+        struct send_result result = {.err = err, .why = why, .queue_id = store_queue_id(s->queue)};
+        stats_count(l->lane->stats, STAT_put_failed, 1);
+        s->done(l->lane, &s->context, &result);
+    }
+}
+
+static const int64_t *collect_offsets(struct send_lane *l, const struct staged *s)
+{
+    if (l->offsets_cap < s->count) {
+        l->offsets_cap = s->count;
+        l->offsets = mem_realloc(l->offsets, l->offsets_cap * sizeof *l->offsets);
+    }
+    for (unsigned i = 0; i < s->count; i++)
+        l->offsets[i] = append_batch_result(l->batch, s->first + i)->phys_offset;
+    return l->offsets;
+}
+
+static void staged_answer(struct send_lane *l, const struct staged *s)
+{
+    const struct append_result *first = append_batch_result(l->batch, s->first);
+    struct send_result result = {
+        .queue_id = store_queue_id(s->queue), .queue_offset = first->queue_offset, .count = s->count,
+        .phys_offsets = s->count == 1 ? &first->phys_offset : collect_offsets(l, s),
+    };
+    s->done(l->lane, &s->context, &result);
+}
+
+static void staged_park(struct send_lane *l, const struct staged *s)
+{
+    const struct append_result *first = append_batch_result(l->batch, s->first);
+    struct parked *p = parked_push(l);
+    *p = (struct parked){
+        .queue = s->queue, .count = s->count, .queue_offset = first->queue_offset, .phys_offset = first->phys_offset,
+        .end_offset = append_batch_result(l->batch, s->first + s->count - 1)->end_offset,
+        .deadline_ms = reactor_now_ms(l->lane->reactor) + l->lane->broker->settings.syncFlushTimeout,
+    };
+    if (!s->wait_flush) {
+        staged_answer(l, s);
+        return;
+    }
+    p->done = s->done;
+    p->context = s->context;
+    if (s->count > 1) {
+        p->phys_offsets = mem_alloc(s->count * sizeof *p->phys_offsets);
+        memcpy(p->phys_offsets, collect_offsets(l, s), s->count * sizeof *p->phys_offsets);
+    }
+    atomic_fetch_add_explicit(&l->shared->waiting, 1, memory_order_relaxed);
+}
+
+static void count_appended(struct send_lane *l, const struct staged *s)
+{
+    stats_count(l->lane->stats, STAT_put_messages, s->count);
+    stats_count(l->lane->stats, STAT_put_bytes, s->bytes);
+    stats_meter_add(s->meter, s->count, s->bytes);
+}
+
+/* Appends what is staged. Returns the number of sends that wait for a flush now because of it. */
+static unsigned append_staged(struct send_lane *l)
+{
+    assert(!l->appending);
+    l->appending = true;
+    struct errbuf eb = {0};
+    unsigned parked = 0;
+    int err = store_append(l->store, l->batch, &eb);
+    stats_count(l->lane->stats, STAT_appends, 1);
+    if (err != 0) {
+        staged_fail_all(l, err, eb.text);
+    } else {
+        int64_t durable = store_durable(l->store);
+        for (unsigned i = 0; i < l->staged_count; i++) {
+            const struct staged *s = &l->staged[i];
+            count_appended(l, s);
+            if (append_batch_result(l->batch, s->first + s->count - 1)->end_offset > durable) {
+                staged_park(l, s);
+                parked++;
+                continue;
+            }
+            staged_answer(l, s);
+            longpoll_notify(l->lane->longpoll, s->queue);
+        }
+    }
+    l->staged_count = 0;
+    append_batch_clear(l->batch);
+    l->appending = false;
+    return parked;
+}
+
+/* A message that is all the broker has to do is flushed here and now, which saves two wake-ups of sleeping threads; with company the flusher
+ * serves everybody at once and leaves this loop free. */
+static void flush_parked(struct send_lane *l, unsigned added)
+{
+    bool alone = added == 1 && parked_count(l) == 1 && parked_at(l, 0)->done != NULL
+                 && atomic_load_explicit(&l->shared->waiting, memory_order_relaxed) == 1;
+    int err = alone ? store_flush_inline(l->store) : ERR_AGAIN;
+    if (err == ERR_AGAIN)
+        store_flush_request(l->store);
+    else
+        stats_count(l->lane->stats, STAT_flush_inline, 1);
+    atomic_thread_fence(memory_order_seq_cst);
+    parked_complete(l);
+    if (err == ERR_IO)
+        on_durable_moved(l);
+    timeout_arm(l);
+}
+
+static void on_round_end(void *arg)
+{
+    struct send_lane *l = arg;
+    if (l->staged_count == 0)
+        return;
+    unsigned parked = append_staged(l);
+    if (parked > 0)
+        flush_parked(l, parked);
+}
+
+/* The batch is full in the middle of a round. */
+void send_lane_append_early(struct send_lane *l)
+{
+    if (append_staged(l) > 0)
+        flush_parked(l, 2);
+}
+
+/* --- staging --- */
+
+struct staged *send_lane_stage(struct send_lane *l)
+{
+    if (l->staged_count == l->staged_cap) {
+        l->staged_cap = l->staged_cap == 0 ? 64 : l->staged_cap * 2;
+        l->staged = mem_realloc(l->staged, l->staged_cap * sizeof *l->staged);
+    }
+    return &l->staged[l->staged_count++];
+}
+
+int send_lane_check_room(struct send_lane *l, struct errbuf *eb)
+{
+    const struct broker_settings *settings = &l->lane->broker->settings;
+    if (l->stopping)
+        return errbuf_set(eb, ERR_STATE, "the broker is stopping");
+    unsigned waiting = atomic_load_explicit(&l->shared->waiting, memory_order_relaxed);
+    if (waiting + l->staged_count >= (uint64_t)settings->sendsWaitingMax || parked_count(l) >= (uint64_t)settings->sendsWaitingMax)
+        return errbuf_set(eb, ERR_AGAIN, "%u messages wait for the disk, sendsWaitingMax=%" PRId64 ": the disk does not keep up", waiting,
+                          settings->sendsWaitingMax);
+    return 0;
+}
+
+/* Adds to the batch, which is appended first when it is full. Index or ERR_TOOBIG. */
+int send_lane_add(struct send_lane *l, struct store_queue *queue, const struct message *m, bool join)
+{
+    int index = append_batch_add(l->batch, queue, m, join);
+    if (index == ERR_AGAIN && l->staged_count > 0 && !join) {
+        send_lane_append_early(l);
+        index = append_batch_add(l->batch, queue, m, false);
+    }
+    return index == ERR_AGAIN ? ERR_TOOBIG : index;
+}
+
+int send_lane_too_big(const struct send_lane *l, size_t bytes, struct errbuf *eb)
+{
+    const struct broker_settings *s = &l->lane->broker->settings;
+    return errbuf_set(eb, ERR_TOOBIG, "%zu bytes as stored are more than sendBatchBytesMax=%" PRId64 " or a log file of mappedFileSizeCommitLog=%" PRId64
+                      " can take", bytes, s->sendBatchBytesMax, s->mappedFileSizeCommitLog);
+}
+
+int send_stage_message(struct broker_lane *lane, struct store_queue *queue, const struct message *m, bool wait_flush, send_done_fn done,
+                       const struct send_context *context, struct errbuf *eb)
+{
+    struct send_lane *l = lane->send;
+    int err = send_lane_check_room(l, eb);
+    if (err != 0)
+        return err;
+    int index = send_lane_add(l, queue, m, false);
+    if (index < 0)
+        return send_lane_too_big(l, record_size(m), eb);
+    *send_lane_stage(l) = (struct staged){.done = done, .context = *context, .queue = queue, .first = (unsigned)index, .count = 1,
+                                      .bytes = record_size(m), .wait_flush = wait_flush};
+    return 0;
+}
+
+/* --- life --- */
+
+struct send_shared *send_shared_new(struct broker *b)
+{
+    struct send_shared *s = mem_zalloc(sizeof *s);
+    s->broker = b;
+    pthread_mutex_init(&s->mutex, NULL);
+    pthread_cond_init(&s->durable_moved, NULL);
+    store_on_durable(b->store, on_store_durable, s);
+    return s;
+}
+
+void send_shared_free(struct send_shared *s)
+{
+    if (s == NULL)
+        return;
+    pthread_cond_destroy(&s->durable_moved);
+    pthread_mutex_destroy(&s->mutex);
+    free(s);
+}
+
+unsigned send_waiting(const struct send_shared *s)
+{
+    return atomic_load_explicit(&s->waiting, memory_order_relaxed);
+}
+
+struct send_lane *send_lane_new(struct broker_lane *lane, struct send_shared *shared)
+{
+    struct send_lane *l = mem_zalloc(sizeof *l);
+    l->lane = lane;
+    l->shared = shared;
+    l->store = lane->broker->store;
+    l->batch = append_batch_new(l->store, (size_t)lane->broker->settings.sendBatchBytesMax);
+    l->timeout = reactor_timer_new(lane->reactor, on_timeout, l);
+    l->durable_task = (struct reactor_task){.fn = on_durable_moved, .arg = l};
+    reactor_on_round_end(lane->reactor, on_round_end, l);
+    return l;
+}
+
+void send_lane_drain(struct send_lane *l)
+{
+    struct send_shared *shared = l->shared;
+    l->stopping = true;
+    on_round_end(l);
+    pthread_mutex_lock(&shared->mutex);
+    while (parked_count(l) > 0 && store_durable(l->store) < parked_at(l, parked_count(l) - 1)->end_offset
+           && store_state(l->store, NULL) != STORE_FAILED)
+        pthread_cond_wait(&shared->durable_moved, &shared->mutex);
+    pthread_mutex_unlock(&shared->mutex);
+    on_durable_moved(l);
+}
+
+void send_lane_free(struct send_lane *l)
+{
+    if (l == NULL)
+        return;
+    assert(parked_count(l) == 0 && l->staged_count == 0);
+    reactor_off_round_end(l->lane->reactor, on_round_end, l);
+    reactor_timer_free(l->timeout);
+    append_batch_free(l->batch);
+    buf_fini(&l->more);
+    free(l->staged);
+    free(l->parked);
+    free(l->offsets);
+    free(l);
+}
