@@ -23,6 +23,11 @@ endif()
 add_compile_definitions(_GNU_SOURCE _FILE_OFFSET_BITS=64)
 add_compile_options(-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
                     -Wwrite-strings -Wvla -fno-strict-aliasing -fno-omit-frame-pointer)
+if(NOT CJMQ_SANITIZE)
+  # What a peer sends must not become more than a crash.
+  add_compile_options(-fstack-protector-strong $<$<CONFIG:Release,RelWithDebInfo>:-D_FORTIFY_SOURCE=2>)
+  add_link_options(-Wl,-z,relro,-z,now)
+endif()
 if(CJMQ_WERROR)
   add_compile_options(-Werror)
 endif()
