@@ -61,7 +61,7 @@
     I(maxMessageSize, 4194304, 1024, 1073741824, "bytes", "largest message body")                                              \
     I(maxTransferCountOnMessageInMemory, 1024, 1, 65536, "", "most messages in one pull reply")                                \
     I(maxTransferBytesOnMessageInMemory, 1048576, 1024, 1073741824, "bytes", "most bytes in one pull reply")                   \
-    I(sendBatchBytesMax, 8388608, 65536, 1073741824, "bytes", "memory for the messages of one round of one event loop")        \
+    I(sendBatchBytesMax, 8388608, 65536, 268435456, "bytes", "memory for the messages of one round of one event loop")        \
     I(sendsWaitingMax, 100000, 1, 10000000, "", "messages that wait for the disk before more are refused as busy")             \
     B(autoCreateTopicEnable, "true", "create topics on first send")                                                            \
     I(defaultTopicQueueNums, 8, 1, 1024, "", "queues of the template topic TBW102")                                            \

@@ -17,7 +17,11 @@
     X(offset)                \
     X(query)                 \
     X(client)                \
-    X(lock)
+    X(lock)                  \
+    X(admin_topic)           \
+    X(admin_group)           \
+    X(admin_offset)          \
+    X(admin_broker)
 
 #define ROCKETMQ_FAMILY_DECL(family) extern const struct request_route rocketmq_##family##_routes[];
 ROCKETMQ_FAMILIES(ROCKETMQ_FAMILY_DECL)
