@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-enum { REACTORS = 2, CHUNK_BYTES = 256 * 1024, OFF_THREAD_MAX = 64 };
+enum { REACTORS = 2, CHUNK_BYTES = 256 * 1024 };
 
 enum code {
     CODE_ECHO = 1,  /* answers with the request's body */
@@ -29,7 +29,6 @@ struct fixture {
     struct remoting_server *server;
     uint16_t port;
     struct tally opened, closed, counted, released, asked;
-    pthread_t thread;
     struct reply_handle staged[16];
     unsigned staged_count;
     struct conn *staged_conn;
@@ -63,11 +62,13 @@ static void on_count(void *arg, struct request *req)
 struct off_thread {
     struct reactor_task task;
     struct reply_handle handle;
+    pthread_t thread;
 };
 
 static void on_off_thread(void *arg)
 {
     struct off_thread *o = arg;
+    pthread_join(o->thread, NULL); /* it may still be waking the reactor */
     struct reply reply = {.code = RESP_SUCCESS, .remark = SLICE_LIT("late")};
     reply_handle_send(&o->handle, &reply);
     free(o);
@@ -84,11 +85,9 @@ static void on_defer(void *arg, struct request *req)
 {
     (void)arg;
     struct off_thread *o = mem_zalloc(sizeof *o);
-    pthread_t thread;
     o->handle = request_defer(req);
     o->task = (struct reactor_task){.fn = on_off_thread, .arg = o};
-    assert_int_equal(pthread_create(&thread, NULL, off_thread_main, o), 0);
-    pthread_detach(thread);
+    assert_int_equal(pthread_create(&o->thread, NULL, off_thread_main, o), 0);
 }
 
 static void on_chunks(void *arg, struct request *req)
