@@ -4,6 +4,7 @@
 
 set -u
 build=$1
+tree=$(cd "$(dirname "$0")/../.." && pwd)
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/cjmq-install-XXXXXX")
 prefix="$tmp/a prefix" # a blank in it must not matter
 export HOME=$tmp/home
@@ -82,6 +83,11 @@ for program in broker registry; do
     expect_status 0 sh "$prefix/bin/mq$program" -m -c "$tmp/$program.conf"
     [ -z "$output" ] || fail "conf/$program.conf shows other defaults than mq$program has: $output"
 done
+
+# docs/configuration.md shows what the programs have.
+"$tree/scripts/configuration.sh" "$prefix/lib/cjmq" >"$tmp/configuration.md"
+cmp -s "$tmp/configuration.md" "$tree/docs/configuration.md" ||
+    fail "docs/configuration.md is not up to date; run: scripts/configuration.sh $build/bin >docs/configuration.md"
 
 # Ways to call a command: by sh, bash, itself, the path, a link.
 cd "$prefix/bin" || exit 1
