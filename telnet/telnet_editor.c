@@ -98,6 +98,11 @@ struct slice telnet_editor_line(const struct telnet_editor *ed)
     return buf_slice(&ed->text);
 }
 
+bool telnet_editor_after_cr(const struct telnet_editor *ed)
+{
+    return ed->after_cr;
+}
+
 static void redraw(struct telnet_editor *ed)
 {
     telnet_screen_draw(&ed->screen, telnet_editor_line(ed), ed->cursor);

@@ -36,6 +36,8 @@ void telnet_editor_begin(struct telnet_editor *ed, const char *prompt, bool show
 enum telnet_editor_event telnet_editor_feed(struct telnet_editor *ed, struct slice keys, size_t *used);
 /* The text typed; valid until the next feed or begin. */
 struct slice telnet_editor_line(const struct telnet_editor *ed);
+/* True when the last key was a CR: a LF or NUL behind it belongs to it. */
+bool telnet_editor_after_cr(const struct telnet_editor *ed);
 /* Shows a line below what is being typed, and that again. */
 void telnet_editor_print(struct telnet_editor *ed, struct slice line);
 /* ctrl-c: shows ^C behind the text and leaves the line; telnet_editor_begin() comes next. */

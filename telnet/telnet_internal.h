@@ -16,6 +16,7 @@
 #include "telnet/telnet_guard.h"
 #include "telnet/telnet_history.h"
 #include "telnet/telnet_json_scan.h"
+#include "telnet/telnet_negotiation.h"
 #include "telnet/telnet_server.h"
 #include "telnet/telnet_table.h"
 
@@ -93,6 +94,7 @@ struct telnet_session {
 
     /* --- bytes --- */
     struct telnet_t *protocol;
+    struct telnet_negotiation options;
     struct buf input;  /* typed and not executed yet, free of telnet commands */
     struct buf screen; /* what the editor draws, on its way to `output` */
     struct buf output; /* for the socket */
@@ -105,6 +107,7 @@ struct telnet_session {
     size_t json_begin;            /* in `command` */
     struct telnet_json_scan scan;
     bool in_json;
+    bool after_cr;     /* line editing went off by an enter whose LF or NUL may still come */
     bool prompt_shown; /* the output ends with a prompt */
 
     /* --- the command being executed --- */

@@ -24,16 +24,6 @@
 
 enum { INTERRUPT = 0x03, ERASE_CHARACTER = 0x08, ERASE_LINE = 0x15 };
 
-/* What we agree to when the client offers it, and what `edit on` asks for; all else libtelnet refuses. Binary, because
- * without it clients strip the eighth bit in character mode. */
-static const telnet_telopt_t options_known[] = {
-    {TELNET_TELOPT_ECHO, TELNET_WILL, TELNET_DONT},
-    {TELNET_TELOPT_SGA, TELNET_WILL, TELNET_DO},
-    {TELNET_TELOPT_NAWS, TELNET_WONT, TELNET_DO},
-    {TELNET_TELOPT_BINARY, TELNET_WILL, TELNET_DO},
-    {-1, 0, 0},
-};
-
 static void on_protocol_event(telnet_t *protocol, telnet_event_t *event, void *user_data);
 static void on_timer(void *arg);
 
@@ -50,9 +40,11 @@ struct telnet_session *telnet_session_new(struct telnet_server *server, const st
     s->wake_arg = wake_arg;
     s->timer = reactor_timer_new(server->reactor, on_timer, s);
     s->began_ms = s->active_ms = reactor_now_ms(server->reactor);
-    s->protocol = telnet_init(options_known, on_protocol_event, 0, s);
+    static const telnet_telopt_t none[] = {{-1, 0, 0}};
+    s->protocol = telnet_init(none, on_protocol_event, TELNET_FLAG_PROXY, s); /* "proxy": no bookkeeping of options */
     if (s->protocol == NULL)
         abort(); /* as mem_alloc() does */
+    s->options.protocol = s->protocol;
     telnet_history_init(&s->history, server->options.history_max, server->options.history_bytes_max);
     return s;
 }
@@ -318,6 +310,12 @@ static size_t find_line_end(const struct telnet_session *s, struct slice input)
 static void take_plain(struct telnet_session *s)
 {
     struct slice input = buf_slice(&s->input);
+    bool belongs_to_cr = s->after_cr && (input.ptr[0] == '\n' || input.ptr[0] == '\0');
+    s->after_cr = false;
+    if (belongs_to_cr) {
+        buf_consume(&s->input, 1);
+        return;
+    }
     size_t end = find_line_end(s, input);
     buf_append(&s->line, input.ptr, end == SIZE_MAX ? input.len : end);
     buf_consume(&s->input, end == SIZE_MAX ? input.len : end + 1);
@@ -528,17 +526,23 @@ static void complete(void *arg, struct slice line, struct telnet_completion *out
     telnet_table_complete(&s->server->table, line, out);
 }
 
+/* The options of line editing: we echo, both sides speak at any time and in all eight bits, and tell the window's size. */
+static void ask_for_terminal(struct telnet_session *s, bool on)
+{
+    telnet_negotiation_ask_ours(&s->options, TELNET_TELOPT_ECHO, on);
+    telnet_negotiation_ask_ours(&s->options, TELNET_TELOPT_SGA, on);
+    telnet_negotiation_ask_theirs(&s->options, TELNET_TELOPT_SGA, on);
+    telnet_negotiation_ask_theirs(&s->options, TELNET_TELOPT_NAWS, on);
+    telnet_negotiation_ask_ours(&s->options, TELNET_TELOPT_BINARY, on);
+    telnet_negotiation_ask_theirs(&s->options, TELNET_TELOPT_BINARY, on);
+}
+
 static void edit_start(struct telnet_session *s)
 {
     s->editor = telnet_editor_new(&s->screen, &s->history, complete, s);
     if (s->columns > 0)
         telnet_editor_set_width(s->editor, s->columns);
-    telnet_negotiate(s->protocol, TELNET_WILL, TELNET_TELOPT_ECHO);
-    telnet_negotiate(s->protocol, TELNET_WILL, TELNET_TELOPT_SGA);
-    telnet_negotiate(s->protocol, TELNET_DO, TELNET_TELOPT_SGA);
-    telnet_negotiate(s->protocol, TELNET_DO, TELNET_TELOPT_NAWS);
-    telnet_negotiate(s->protocol, TELNET_WILL, TELNET_TELOPT_BINARY);
-    telnet_negotiate(s->protocol, TELNET_DO, TELNET_TELOPT_BINARY);
+    ask_for_terminal(s, true);
     if (s->busy != TELNET_IDLE || s->closing)
         return; /* the prompt comes with the reply */
     begin_edited_line(s, s->prompt_shown);
@@ -553,15 +557,12 @@ static void edit_start(struct telnet_session *s)
 
 static void edit_stop(struct telnet_session *s)
 {
+    s->after_cr = telnet_editor_after_cr(s->editor);
     if (s->busy == TELNET_IDLE)
         buf_append_slice(&s->line, telnet_editor_line(s->editor));
     telnet_editor_free(s->editor);
     s->editor = NULL;
-    telnet_negotiate(s->protocol, TELNET_WONT, TELNET_TELOPT_ECHO);
-    telnet_negotiate(s->protocol, TELNET_WONT, TELNET_TELOPT_SGA);
-    telnet_negotiate(s->protocol, TELNET_DONT, TELNET_TELOPT_SGA);
-    telnet_negotiate(s->protocol, TELNET_WONT, TELNET_TELOPT_BINARY);
-    telnet_negotiate(s->protocol, TELNET_DONT, TELNET_TELOPT_BINARY);
+    ask_for_terminal(s, false);
 }
 
 void telnet_session_edit(struct telnet_session *s, bool on)
@@ -572,12 +573,16 @@ void telnet_session_edit(struct telnet_session *s, bool on)
         edit_stop(s);
 }
 
-/* The client speaks of options that terminals want: it is a terminal. */
-static void on_option_offered(struct telnet_session *s, unsigned char option)
+/* A client that speaks of a terminal's options of its own accord is one; a client that echoes by itself edits by itself. */
+static void on_option(struct telnet_session *s, unsigned char option, enum telnet_option_change change)
 {
     bool is_terminals = option == TELNET_TELOPT_ECHO || option == TELNET_TELOPT_SGA || option == TELNET_TELOPT_NAWS;
-    if (is_terminals && !s->edit_refused && !s->closing)
+    if (s->closing)
+        return;
+    if (change == TELNET_OPTION_OFFERED && is_terminals && !s->edit_refused)
         telnet_session_edit(s, true);
+    else if (change == TELNET_OPTION_ENDED && option == TELNET_TELOPT_ECHO)
+        telnet_session_edit(s, false);
 }
 
 static void on_window_size(struct telnet_session *s, struct slice size)
@@ -594,6 +599,7 @@ static void on_protocol_event(telnet_t *protocol, telnet_event_t *event, void *u
 {
     (void)protocol;
     struct telnet_session *s = user_data;
+    unsigned char option;
     switch (event->type) {
     case TELNET_EV_SEND:
         buf_append(&s->output, event->data.buffer, event->data.size);
@@ -606,12 +612,14 @@ static void on_protocol_event(telnet_t *protocol, telnet_event_t *event, void *u
             on_command(s, event->iac.cmd);
         break;
     case TELNET_EV_DO:
-    case TELNET_EV_WILL:
-        on_option_offered(s, event->neg.telopt);
+    case TELNET_EV_DONT:
+        option = event->neg.telopt;
+        on_option(s, option, telnet_negotiation_on_ours(&s->options, option, event->type == TELNET_EV_DO));
         break;
-    case TELNET_EV_DONT: /* a client that echoes itself edits its lines itself */
-        if (event->neg.telopt == TELNET_TELOPT_ECHO)
-            telnet_session_edit(s, false);
+    case TELNET_EV_WILL:
+    case TELNET_EV_WONT:
+        option = event->neg.telopt;
+        on_option(s, option, telnet_negotiation_on_theirs(&s->options, option, event->type == TELNET_EV_WILL));
         break;
     case TELNET_EV_SUBNEGOTIATION:
         if (event->sub.telopt == TELNET_TELOPT_NAWS)
