@@ -40,7 +40,7 @@ struct store_options {
     int64_t disk_reserve_bytes;     /* diskReserveBytes: writes are refused below this many free bytes */
     int64_t disk_max_used_percent;  /* diskMaxUsedSpaceRatio (75): above it the oldest files go before their time; 0: off */
     int64_t clean_interval_ms;      /* cleanResourceInterval (10000) */
-    bool zero_fill;                 /* fill log files with zeros ahead of need (default: flush == FLUSH_SYNC) */
+    bool zero_fill;                 /* FLUSH_SYNC: fill log files with zeros ahead of need (true) */
     int64_t page_drop_behind_bytes; /* pages further than this behind the tail are dropped from the cache when no reader is near; 0: never */
 };
 
@@ -60,7 +60,8 @@ int store_open(const struct store_options *options, struct store **out, struct s
 void store_close(struct store *s);
 
 /* --- queues --- */
-/* Finds or creates the queue (files are made at the first append). Cheap enough for set-up, not for each message: keep the pointer. */
+/* Finds or creates the queue (files are made at the first append). Cheap enough for set-up, not for each message: keep the pointer. NULL when the
+ * topic cannot be the name of a folder ('/' in it, "..", empty, more than 255 bytes) or the id is negative. */
 struct store_queue *store_queue_find_or_create(struct store *s, struct slice topic, int32_t queue_id);
 /* NULL when it never existed. */
 struct store_queue *store_queue_lookup(struct store *s, struct slice topic, int32_t queue_id);
@@ -102,11 +103,15 @@ int store_append(struct store *s, struct append_batch *b, struct errbuf *eb);
 const struct append_result *append_batch_result(const struct append_batch *b, unsigned index);
 struct store_queue *append_batch_queue(const struct append_batch *b, unsigned index);
 void append_batch_clear(struct append_batch *b);
+/* Forgets the messages from index `count` on: when ERR_AGAIN comes in the middle of a request with joined messages, cut at its first one, append
+ * what is left, and add the request anew. */
+void append_batch_cut(struct append_batch *b, unsigned count);
 
 /* --- durability --- */
 int64_t store_written(const struct store *s);
 int64_t store_durable(const struct store *s);
-/* Calls fn(arg) on the flusher's thread each time durable moved (or the store failed). Set once, before the first append. fn must only post. */
+/* Calls fn(arg) on the flusher's thread each time durable moved (or the store failed). Set once, before the first append. fn must only post.
+ * FLUSH_ASYNC: durable moves inside store_append(), whose caller knows; fn is called for a failure only. */
 void store_on_durable(struct store *s, void (*fn)(void *arg), void *arg);
 /* FLUSH_SYNC: asks the flusher to make everything written so far durable (one fdatasync serves all that wait). Never blocks. */
 void store_flush_request(struct store *s);
@@ -151,8 +156,9 @@ int64_t store_queue_offset_by_time(struct store *s, struct store_queue *q, int64
 int64_t store_queue_time_at(struct store *s, struct store_queue *q, int64_t queue_offset);
 
 /* --- key index --- */
-/* Finds records whose key (UNIQ_KEY or a word of KEYS) hashes like `key`, newest first; calls each with the record's phys offset until max are
- * found; the caller checks the real key. Returns the number found. *last_update_ms/phys: what 12 QUERY_MESSAGE reports (may be NULL). */
+/* Finds records whose key (UNIQ_KEY or a word of KEYS) hashes like `key`, newest first; calls each with the record's phys offset; `each` checks the real
+ * key and returns 1 (it is one), 0 (hash collision, go on) or negative (stop). Ends when max were found. Returns the number found. `each` must not append or
+ * query the index. *last_update_ms/phys: what 12 QUERY_MESSAGE reports (may be NULL). */
 int store_index_query(struct store *s, struct slice topic, struct slice key, int64_t begin_ms, int64_t end_ms, unsigned max,
                       int (*each)(void *arg, int64_t phys_offset), void *arg, int64_t *last_update_ms, int64_t *last_update_phys);
 

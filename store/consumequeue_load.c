@@ -1,0 +1,196 @@
+/* consumequeue_load.c - finding a queue's end on disk, and putting entries back during recovery.
+ * Threads: the opening thread, before others run. */
+#define LOG_COMPONENT "consumequeue"
+#include "store/consumequeue_internal.h"
+
+#include "base/log.h"
+#include "store/file.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FILE_NAME_DIGITS 20
+#define GAP_ENTRIES_MAX ((int64_t)50 * 1000 * 1000) /* a larger gap is damage, and filling it would fill the disk */
+
+static const struct cq_entry filler = {.phys_offset = 0, .size = CQ_FILLER_SIZE, .tags_code = 0};
+
+struct file_span {
+    int64_t file_bytes;
+    int64_t first, end; /* file numbers; first > end: none seen */
+};
+
+static int note_file(void *arg, const char *name)
+{
+    struct file_span *span = arg;
+    if (strlen(name) != FILE_NAME_DIGITS || strspn(name, "0123456789") != FILE_NAME_DIGITS)
+        return 0;
+    int64_t at = strtoll(name, NULL, 10);
+    if (at % span->file_bytes != 0)
+        return 0;
+    int64_t file = at / span->file_bytes;
+    if (file < span->first)
+        span->first = file;
+    if (file + 1 > span->end)
+        span->end = file + 1;
+    return 0;
+}
+
+/* Does the entry at `index` of the file stay? Monotone over the file: true for the front, false from some entry on. */
+static int entry_stays(int fd, int64_t index, int64_t cut, bool *stays)
+{
+    uint8_t raw[CQ_ENTRY_BYTES];
+    int n = file_read(fd, raw, sizeof raw, index * CQ_ENTRY_BYTES);
+    if (n < 0)
+        return n;
+    struct cq_entry e = n == (int)sizeof raw ? consumequeue_decode(raw) : (struct cq_entry){0};
+    *stays = e.size > 0 && e.phys_offset >= 0 && (e.size == CQ_FILLER_SIZE || e.phys_offset < cut);
+    return 0;
+}
+
+/* Number of entries at the front of the file that stay; what is behind them is zeroed unless everything is trusted. */
+static int find_end_in_file(struct store_queue *q, int64_t file, int64_t cut, int64_t *entries, struct errbuf *eb)
+{
+    char *path = consumequeue_file_path(q, file);
+    int fd = file_open(path, false, false), rc = 0;
+    if (fd == ERR_NOTFOUND) {
+        free(path);
+        *entries = 0;
+        return 0;
+    }
+    if (fd < 0) {
+        rc = errbuf_set(eb, fd, "cannot open %s: %s", path, strerror(errno));
+        free(path);
+        return rc;
+    }
+    int64_t size = file_size(fd), low = 0, high = q->shared->file_entries;
+    if (size != cq_file_bytes(q->shared) && size != 0)
+        rc = errbuf_set(eb, ERR_CORRUPT,
+                        "%s has %" PRId64 " bytes, expected %" PRId64 ": set mappedFileSizeConsumeQueue to the size that this store was "
+                        "made with, or remove the folder consumequeue to have it built anew",
+                        path, size, cq_file_bytes(q->shared));
+    while (rc == 0 && low < high) {
+        int64_t middle = low + (high - low) / 2;
+        bool stays;
+        rc = entry_stays(fd, middle, cut, &stays);
+        if (rc != 0)
+            errbuf_format(eb, "cannot read %s: %s", path, strerror(errno));
+        else if (stays)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (rc == 0 && cut != INT64_MAX && low < q->shared->file_entries && size != 0) {
+        rc = file_zero_range(fd, low * CQ_ENTRY_BYTES, size - low * CQ_ENTRY_BYTES);
+        if (rc != 0)
+            errbuf_format(eb, "cannot clear the end of %s: %s", path, strerror(errno));
+    }
+    if (rc == 0)
+        *entries = low;
+    file_close(fd);
+    free(path);
+    return rc;
+}
+
+int consumequeue_load(struct store_queue *q, int64_t cut, struct errbuf *eb)
+{
+    struct file_span span = {.file_bytes = cq_file_bytes(q->shared), .first = INT64_MAX, .end = 0};
+    char *dir = consumequeue_dir(q);
+    int rc = file_each_name(dir, note_file, &span);
+    if (rc != 0 && rc != ERR_NOTFOUND)
+        errbuf_format(eb, "cannot list %s: %s", dir, strerror(errno));
+    free(dir);
+    if (rc != 0 && rc != ERR_NOTFOUND)
+        return rc;
+    if (span.first > span.end)
+        span.first = span.end = 0;
+
+    int64_t next = span.first * q->shared->file_entries;
+    while (span.end > span.first) {
+        int64_t entries;
+        rc = find_end_in_file(q, span.end - 1, cut, &entries, eb);
+        if (rc != 0)
+            return rc;
+        next = (span.end - 1) * q->shared->file_entries + entries;
+        if (entries > 0)
+            break;
+        /* Nothing in it that counts: the end is in an earlier file, if there is one. The first file's name keeps the queue's offsets. */
+        if (span.end - 1 == span.first)
+            break;
+        char *path = consumequeue_file_path(q, span.end - 1);
+        rc = file_remove(path);
+        if (rc != 0 && rc != ERR_NOTFOUND)
+            errbuf_format(eb, "cannot remove %s: %s", path, strerror(errno));
+        free(path);
+        if (rc != 0 && rc != ERR_NOTFOUND)
+            return rc;
+        span.end--;
+    }
+    q->first_file = span.first;
+    q->end_file = span.end;
+    q->append_next = q->flushed = next;
+    atomic_store(&q->next, next);
+    atomic_store(&q->min, -1);
+    return 0;
+}
+
+static int put_one(struct store_queue *q, int64_t offset, struct cq_entry entry, struct errbuf *eb)
+{
+    int rc = consumequeue_reserve(q, offset, eb);
+    return rc != 0 ? rc : consumequeue_put(q, offset, entry, eb);
+}
+
+/* The queue was deleted and made anew, or lost files: it goes on with `offset`. */
+static int restart_at(struct store_queue *q, int64_t offset, struct errbuf *eb)
+{
+    int rc = consumequeue_destroy(q, eb);
+    if (rc != 0)
+        return rc;
+    int64_t first = offset / q->shared->file_entries * q->shared->file_entries;
+    q->first_file = q->end_file = offset / q->shared->file_entries;
+    atomic_store(&q->next, first);
+    return 0;
+}
+
+/* Puts an entry into the middle, where a hole or a filler is. */
+static int replace_hole(struct store_queue *q, int64_t offset, struct cq_entry entry, struct errbuf *eb)
+{
+    int64_t next = atomic_load(&q->next);
+    int rc = put_one(q, offset, entry, eb);
+    atomic_store(&q->next, next);
+    if (offset < q->flushed)
+        q->flushed = offset;
+    return rc;
+}
+
+int consumequeue_put_recovered(struct store_queue *q, int64_t offset, struct cq_entry entry, struct errbuf *eb)
+{
+    int64_t next = atomic_load(&q->next);
+    int rc = 0;
+    if (offset < next) {
+        struct cq_entry there;
+        if (consumequeue_get(q, offset, &there) == 0) {
+            if (there.phys_offset == entry.phys_offset && there.size == entry.size)
+                return 0;
+            if (cq_entry_is_filler(&there))
+                return replace_hole(q, offset, entry, eb);
+        }
+        log_warn("queue begins anew topic=%s queue=%d offset=%" PRId64 " entries_before=%" PRId64
+                 " reason=\"the topic was deleted and made again\"",
+                 q->topic.ptr, q->id, offset, next);
+        rc = restart_at(q, offset, eb);
+    } else if (q->end_file == q->first_file || offset - next > GAP_ENTRIES_MAX) {
+        rc = restart_at(q, offset, eb);
+    }
+    for (int64_t gap = atomic_load(&q->next); gap < offset && rc == 0; gap++)
+        rc = put_one(q, gap, filler, eb);
+    if (rc == 0)
+        rc = put_one(q, offset, entry, eb);
+    if (rc == 0) {
+        q->append_next = offset + 1;
+        atomic_store(&q->min, -1);
+    }
+    return rc;
+}

@@ -1,0 +1,28 @@
+/* housekeeper.h - the store's slow chores: free space, flushing queues, checkpoint, retention, idle maps.
+ * Threads: one of its own. */
+#ifndef CJMQ_STORE_HOUSEKEEPER_H
+#define CJMQ_STORE_HOUSEKEEPER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct store;
+
+struct housekeeper {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool stop;
+    /* --- its thread: monotonic times of the last run of each chore --- */
+    int64_t queues_ms, checkpoint_ms, clean_ms, sweep_ms;
+
+    pthread_mutex_t chores_lock; /* checkpoints and retention also run on callers' threads */
+};
+
+void housekeeper_init(struct housekeeper *h);
+void housekeeper_fini(struct housekeeper *h);
+void housekeeper_start(struct store *s);
+void housekeeper_stop(struct store *s);
+
+#endif

@@ -1,0 +1,298 @@
+/* log_keeper.c - works around the log's tail so that appends need not wait.
+ *
+ * Ahead: the next file is made when the log's end passes half of the last one; FLUSH_SYNC with zero_fill: that file, and what is left of the last one, are
+ * filled with zeros by O_DIRECT, so that a flush need not turn reserved blocks into written ones (a journal commit each time).
+ * Behind: pages are written back in chunks as they fill, and dropped from the cache when they are page_drop_behind_bytes behind the end and no reader
+ * was near them: fresh page cache is the largest cost of an append, recycled pages cost a fraction.
+ * Threads: its own. Invariant: a zero is written only into a range claimed under the append lock and wholly behind the log's end. */
+#define LOG_COMPONENT "commitlog"
+#include "store/log_keeper.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/file.h"
+#include "store/store_internal.h"
+#include "store/thread.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define FILL_BYTES ((int64_t)1 << 20)
+#define FILL_PAUSE_MS 2           /* between chunks while appends go on: both want the inode's lock and the disk */
+#define IDLE_WAIT_MS 1000
+#define ROTATE_MS 1000
+#define COMPLAIN_MS 60000
+#define NEAR_CHUNKS 4             /* a reader this many chunks before a chunk will want it soon */
+#define DROP_CHUNK_MIN 65536
+
+void log_keeper_init(struct log_keeper *k)
+{
+    memset(k, 0, sizeof *k);
+    pthread_mutex_init(&k->lock, NULL);
+    thread_cond_init(&k->wake);
+    k->direct_fd = -1;
+    k->step_bytes = INT64_MAX;
+}
+
+void log_keeper_fini(struct log_keeper *k)
+{
+    file_close(k->direct_fd);
+    if (k->zeros != NULL)
+        munmap(k->zeros, (size_t)FILL_BYTES);
+    pthread_mutex_destroy(&k->lock);
+    pthread_cond_destroy(&k->wake);
+}
+
+void log_keeper_on_append(struct log_keeper *k, int64_t before, int64_t after)
+{
+    if (before / k->step_bytes == after / k->step_bytes)
+        return;
+    pthread_mutex_lock(&k->lock);
+    k->kicked = true;
+    pthread_cond_signal(&k->wake);
+    pthread_mutex_unlock(&k->lock);
+}
+
+static void complain(struct log_keeper *k, const char *what)
+{
+    int64_t now = clock_mono_ms();
+    if (k->complained_ms != 0 && now - k->complained_ms < COMPLAIN_MS)
+        return;
+    k->complained_ms = now;
+    log_warn("%s", what);
+}
+
+/* --- ahead --- */
+
+static struct log_segment *last_segment(struct commitlog *log)
+{
+    unsigned n = commitlog_count(log);
+    return n == 0 ? NULL : commitlog_segment_nth(log, n - 1);
+}
+
+static struct log_segment *ahead_segment(struct commitlog *log)
+{
+    pthread_mutex_lock(&log->lock);
+    struct log_segment *seg = log->ahead;
+    if (seg != NULL)
+        segment_ref(seg);
+    pthread_mutex_unlock(&log->lock);
+    return seg;
+}
+
+static void keep_file_ahead(struct store *s)
+{
+    struct log_segment *last = last_segment(&s->log);
+    bool wanted = last == NULL || commitlog_written(&s->log) - last->base > last->bytes / 2;
+    segment_unref(last);
+    struct errbuf eb = {{0}};
+    if (wanted && commitlog_prepare_ahead(&s->log, &eb) != 0)
+        complain(&s->keeper, eb.text);
+}
+
+static int open_direct(struct log_keeper *k, struct log_segment *seg)
+{
+    if (k->direct_fd >= 0 && k->direct_base == seg->base)
+        return 0;
+    file_close(k->direct_fd);
+    k->direct_base = seg->base;
+    k->direct_fd = file_open(seg->path, false, true);
+    if (k->zeros == NULL) {
+        void *p = mmap(NULL, (size_t)FILL_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        k->zeros = p == MAP_FAILED ? NULL : p;
+    }
+    return k->zeros != NULL ? 0 : ERR_NOMEM;
+}
+
+static int write_zeros(struct log_keeper *k, struct log_segment *seg, int64_t at, int64_t bytes)
+{
+    if (k->direct_fd >= 0)
+        return file_write(k->direct_fd, k->zeros, (size_t)bytes, at);
+    /* A filesystem without O_DIRECT: through the cache, and out of it again. */
+    int rc = file_write(seg->fd, k->zeros, (size_t)bytes, at);
+    if (rc == 0)
+        rc = file_sync_range_wait(seg->fd, at, bytes);
+    if (rc == 0)
+        (void)file_drop_cache(seg->fd, at, bytes);
+    return rc;
+}
+
+static int64_t round_up(int64_t n, int64_t unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
+
+/* Where the next chunk of the segment goes; at or behind its end when nothing is left to do. */
+static int64_t next_fill(struct store *s, struct log_segment *seg)
+{
+    int64_t tail = commitlog_written(&s->log) - seg->base;
+    if (tail < 0)
+        tail = 0;
+    if (seg->filled_to < 0) {
+        /* What an earlier run filled or wrote is no hole. */
+        int64_t hole = file_next_hole(seg->fd, tail);
+        seg->filled_to = hole < 0 ? seg->bytes : hole / FILL_BYTES * FILL_BYTES;
+    }
+    int64_t least = tail == 0 ? 0 : round_up(tail + FILL_BYTES, FILL_BYTES);
+    return seg->filled_to < least ? least : seg->filled_to;
+}
+
+/* Fills one chunk. False: nothing to do in this segment. */
+static bool fill_chunk(struct store *s, struct log_segment *seg)
+{
+    struct log_keeper *k = &s->keeper;
+    int64_t at = next_fill(s, seg);
+    if (seg->bytes < FILL_BYTES || at + FILL_BYTES > seg->bytes || open_direct(k, seg) != 0)
+        return false;
+    pthread_mutex_lock(&s->append_lock);
+    bool claimed = commitlog_fill_begin(&s->log, seg->base + at, seg->base + at + FILL_BYTES);
+    pthread_mutex_unlock(&s->append_lock);
+    if (claimed) {
+        int rc = write_zeros(k, seg, at, FILL_BYTES);
+        commitlog_fill_end(&s->log);
+        if (rc != 0) {
+            /* Filling is a help, not a need: leave the file as it is. */
+            log_warn("filling with zeros failed path=%s error=\"%s\" effect=\"flushes into this file are slower\"", seg->path,
+                     strerror(errno));
+            at = seg->bytes;
+        }
+        seg->filled_to = at + FILL_BYTES;
+    }
+    return true;
+}
+
+static bool fill_some(struct store *s)
+{
+    if (!s->opt.zero_fill || s->opt.flush != FLUSH_SYNC || atomic_load(&s->state) != STORE_WRITABLE)
+        return false;
+    struct log_segment *seg = last_segment(&s->log);
+    bool did = seg != NULL && fill_chunk(s, seg);
+    segment_unref(seg);
+    if (did)
+        return true;
+    seg = ahead_segment(&s->log);
+    did = seg != NULL && fill_chunk(s, seg);
+    segment_unref(seg);
+    return did;
+}
+
+/* --- behind --- */
+
+static void age_touched(struct store *s)
+{
+    int64_t now = clock_mono_ms();
+    if (now - s->keeper.rotated_ms < ROTATE_MS)
+        return;
+    s->keeper.rotated_ms = now;
+    struct log_segment *seg;
+    for (unsigned i = 0; (seg = commitlog_segment_nth(&s->log, i)) != NULL; i++) {
+        atomic_store_explicit(&seg->touched[1], atomic_exchange(&seg->touched[0], 0), memory_order_relaxed);
+        segment_unref(seg);
+    }
+}
+
+static bool reader_near(struct log_segment *seg, int chunk)
+{
+    uint64_t touched = atomic_load_explicit(&seg->touched[0], memory_order_relaxed) |
+                       atomic_load_explicit(&seg->touched[1], memory_order_relaxed);
+    int first = chunk > NEAR_CHUNKS ? chunk - NEAR_CHUNKS : 0;
+    uint64_t window = (((uint64_t)2 << chunk) - 1) & ~(((uint64_t)1 << first) - 1);
+    return (touched & window) != 0;
+}
+
+static void let_go(struct log_segment *seg, int64_t at, int64_t bytes)
+{
+    (void)file_sync_range_wait(seg->fd, at, bytes);
+    const uint8_t *map = atomic_load(&seg->map);
+    if (map != NULL)
+        file_map_release((void *)(uintptr_t)(map + at), (size_t)bytes);
+    (void)file_drop_cache(seg->fd, at, bytes);
+}
+
+/* Writes back and drops what it can of one segment; true when all of it is dropped. */
+static bool let_go_of_segment(struct store *s, struct log_segment *seg)
+{
+    int64_t chunk_bytes = seg->bytes / SEGMENT_CHUNKS, written = commitlog_written(&s->log);
+    int64_t indexed = indexer_position(&s->indexer);
+    for (int c = 0; c < SEGMENT_CHUNKS; c++) {
+        uint64_t bit = (uint64_t)1 << c;
+        int64_t end = seg->base + (c + 1) * chunk_bytes;
+        if (end > written)
+            return false;
+        if ((seg->written_back & bit) == 0) {
+            seg->written_back |= bit;
+            (void)file_sync_range_start(seg->fd, c * chunk_bytes, chunk_bytes);
+        }
+        if ((seg->dropped & bit) != 0 || end > written - s->opt.page_drop_behind_bytes || end > indexed || reader_near(seg, c))
+            continue;
+        seg->dropped |= bit;
+        let_go(seg, c * chunk_bytes, chunk_bytes);
+    }
+    return seg->dropped == UINT64_MAX;
+}
+
+static void let_go_behind(struct store *s)
+{
+    struct log_keeper *k = &s->keeper;
+    if (s->opt.page_drop_behind_bytes <= 0 || s->log.file_bytes / SEGMENT_CHUNKS < DROP_CHUNK_MIN)
+        return;
+    int64_t begin = commitlog_begin(&s->log);
+    if (k->drop_from < begin)
+        k->drop_from = begin;
+    bool all = true;
+    for (int64_t at = k->drop_from; at < commitlog_written(&s->log); at += s->log.file_bytes) {
+        struct log_segment *seg = commitlog_segment_at(&s->log, at);
+        if (seg == NULL)
+            return;
+        all = (seg->dropped == UINT64_MAX || let_go_of_segment(s, seg)) && all;
+        if (all)
+            k->drop_from = segment_end(seg);
+        segment_unref(seg);
+    }
+}
+
+/* --- the thread --- */
+
+static void *keeper_main(void *arg)
+{
+    struct store *s = arg;
+    struct log_keeper *k = &s->keeper;
+    pthread_mutex_lock(&k->lock);
+    while (!k->stop) {
+        k->kicked = false;
+        pthread_mutex_unlock(&k->lock);
+        keep_file_ahead(s);
+        age_touched(s);
+        let_go_behind(s);
+        bool filled = fill_some(s);
+        int64_t written = commitlog_written(&s->log);
+        bool appends_go_on = written != k->filled_when_written;
+        k->filled_when_written = written;
+        pthread_mutex_lock(&k->lock);
+        if (filled && appends_go_on && !k->stop)
+            thread_cond_wait_ms(&k->wake, &k->lock, FILL_PAUSE_MS);
+        else if (!filled && !k->kicked && !k->stop)
+            thread_cond_wait_ms(&k->wake, &k->lock, IDLE_WAIT_MS);
+    }
+    pthread_mutex_unlock(&k->lock);
+    return NULL;
+}
+
+void log_keeper_start(struct store *s)
+{
+    struct log_keeper *k = &s->keeper;
+    k->step_bytes = s->log.file_bytes / SEGMENT_CHUNKS > 0 ? s->log.file_bytes / SEGMENT_CHUNKS : 1;
+    k->drop_from = commitlog_written(&s->log) / s->log.file_bytes * s->log.file_bytes;
+    thread_start(&k->thread, "cjmq-logkeeper", keeper_main, s);
+}
+
+void log_keeper_stop(struct store *s)
+{
+    pthread_mutex_lock(&s->keeper.lock);
+    s->keeper.stop = true;
+    pthread_cond_signal(&s->keeper.wake);
+    pthread_mutex_unlock(&s->keeper.lock);
+    pthread_join(s->keeper.thread, NULL);
+}
