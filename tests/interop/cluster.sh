@@ -10,7 +10,7 @@
 #
 # run.sh calls it, and so do the programs when they need the broker to go away in the middle.
 # Environment: INTEROP_CLUSTER_DIR  scratch directory: stores, logs, pids (required)
-#              INTEROP_SERVER       cjmq (default) or apache
+#              INTEROP_REGISTRY, INTEROP_BROKER   whose program it is: cjmq (default) or apache
 #              INTEROP_MQREGISTRY, INTEROP_MQBROKER   the two programs (cjmq)
 #              INTEROP_APACHE_LIB   folder with the jars of name server and broker (apache)
 # Invariant: whatever it starts is recorded in $INTEROP_CLUSTER_DIR/<name>.pid before it is waited for, so that `stop`
@@ -18,7 +18,7 @@
 set -euo pipefail
 
 readonly dir=${INTEROP_CLUSTER_DIR:?the scratch directory of the cluster}
-readonly server=${INTEROP_SERVER:-cjmq}
+readonly registry=${INTEROP_REGISTRY:-cjmq} broker=${INTEROP_BROKER:-cjmq}
 readonly start_seconds_max=60
 readonly stop_seconds_max=20
 
@@ -49,9 +49,10 @@ choose_base_port() {
   die "no free block of ports between 20000 and 30000"
 }
 
+# A process that ended but was not yet reaped by its parent counts as ended.
 process_lives() {
-  local state
-  state=$(ps -o stat= -p "$1" 2>/dev/null) && [[ $state != Z* ]]
+  local stat
+  { stat=$(<"/proc/$1/stat"); } 2>/dev/null && [[ ${stat##*) } != Z* ]]
 }
 
 # launch NAME COMMAND...: in the background, detached from the caller's terminal and pipes.
@@ -161,17 +162,18 @@ read_base() {
 
 start_broker() {
   read_base
-  "start_broker_$server"
+  "start_broker_$broker"
   await_port broker $((base + offset_broker))
 }
 
 case ${1:-} in
 start)
-  [[ $server == cjmq || $server == apache ]] || die "INTEROP_SERVER=$server, expected cjmq or apache"
+  [[ $registry == cjmq || $registry == apache ]] || die "INTEROP_REGISTRY=$registry, expected cjmq or apache"
+  [[ $broker == cjmq || $broker == apache ]] || die "INTEROP_BROKER=$broker, expected cjmq or apache"
   mkdir -p "$dir/home" "$dir/logs" "$dir/broker-store" "$dir/registry-store"
   base=$(choose_base_port)
   echo "$base" >"$dir/base-port"
-  "start_registry_$server"
+  "start_registry_$registry"
   await_port registry $((base + offset_registry))
   start_broker
   {

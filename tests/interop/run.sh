@@ -6,8 +6,9 @@
 # Environment: CJMQ_INTEROP_CACHE   folder for what is built and downloaded (default: build/interop in the source tree)
 #              CJMQ_INTEROP_BIN     folder with mqregistry and mqbroker (default: build/release/bin), or
 #              CJMQ_INTEROP_MQREGISTRY, CJMQ_INTEROP_MQBROKER   each by itself
-#              CJMQ_INTEROP_SERVER  cjmq (default), or the original, which proves the programs themselves: apache49,
-#                                   apache5, or apache: the one of the client's line (the 4.9 one for go)
+#              CJMQ_INTEROP_SERVER  whose registry and broker: cjmq (default), or the original, which proves the
+#                                   programs themselves: apache49, apache5, or apache: that of the client's line (4.9
+#                                   for go). CJMQ_INTEROP_REGISTRY, CJMQ_INTEROP_BROKER: each by itself, to mix them
 #              CJMQ_INTEROP_KEEP=1  keep the scratch directory (stores, logs)
 # Exit code: 0 all checks hold, 1 some do not, 2 wrong usage, 77 skipped: something is missing, as the last line says.
 set -euo pipefail
@@ -95,15 +96,40 @@ build_go() {
   touch "$directory/stamp"
 }
 
+# build_apache_server LINE: apache49 or apache5.
 build_apache_server() {
-  local directory=$cache/$server
+  local directory=$cache/$1
   mkdir -p "$directory"
   up_to_date "$directory/stamp" "$here/apache-server/pom.xml" && return
   need mvn
   rm -rf "$directory/lib"
-  download "$directory/download.log" maven "$directory" -f "$here/apache-server/pom.xml" "-P$server" \
+  download "$directory/download.log" maven "$directory" -f "$here/apache-server/pom.xml" "-P$1" \
     dependency:copy-dependencies "-DoutputDirectory=$directory/lib"
   touch "$directory/stamp"
+}
+
+# provide_server KIND_VARIABLE WHOSE PROGRAM_VARIABLE PROGRAM: sees to it that one of the two servers can be started,
+# and tells cluster.sh how.
+provide_server() {
+  local kind_variable=$1 whose=$2 program_variable=$3 program=$4
+  if [[ $whose == apache ]]; then
+    [[ $client == java5 ]] && whose=apache5 || whose=apache49
+  fi
+  case $whose in
+  cjmq)
+    [[ -x $program ]] || fail "no program $program; build it, or set CJMQ_INTEROP_BIN"
+    export "$kind_variable=cjmq" "$program_variable=$program"
+    ;;
+  apache49 | apache5)
+    need java
+    build_apache_server "$whose"
+    export "$kind_variable=apache" "INTEROP_APACHE_LIB=$cache/$whose/lib"
+    ;;
+  *)
+    echo "run.sh: no server '$whose'; expected cjmq, apache, apache49 or apache5" >&2
+    exit 2
+    ;;
+  esac
 }
 
 # --- running ---------------------------------------------------------------------------------------------------
@@ -138,28 +164,10 @@ go) run_client=run_go ;;
 *) usage ;;
 esac
 
-server=${CJMQ_INTEROP_SERVER:-cjmq}
-if [[ $server == apache ]]; then
-  [[ $client == java5 ]] && server=apache5 || server=apache49
-fi
-case $server in
-cjmq)
-  export INTEROP_MQREGISTRY=${CJMQ_INTEROP_MQREGISTRY:-$bin/mqregistry}
-  export INTEROP_MQBROKER=${CJMQ_INTEROP_MQBROKER:-$bin/mqbroker}
-  for program in "$INTEROP_MQREGISTRY" "$INTEROP_MQBROKER"; do
-    [[ -x $program ]] || fail "no program $program; build it, or set CJMQ_INTEROP_BIN"
-  done
-  ;;
-apache49 | apache5)
-  need java
-  build_apache_server
-  export INTEROP_APACHE_LIB=$cache/$server/lib
-  ;;
-*)
-  echo "run.sh: CJMQ_INTEROP_SERVER=$server, expected cjmq, apache, apache49 or apache5" >&2
-  exit 2
-  ;;
-esac
+registry=${CJMQ_INTEROP_REGISTRY:-${CJMQ_INTEROP_SERVER:-cjmq}}
+broker=${CJMQ_INTEROP_BROKER:-${CJMQ_INTEROP_SERVER:-cjmq}}
+provide_server INTEROP_REGISTRY "$registry" INTEROP_MQREGISTRY "${CJMQ_INTEROP_MQREGISTRY:-$bin/mqregistry}"
+provide_server INTEROP_BROKER "$broker" INTEROP_MQBROKER "${CJMQ_INTEROP_MQBROKER:-$bin/mqbroker}"
 
 case $client in
 java49 | java5)
@@ -171,7 +179,7 @@ esac
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/cjmq-interop-$client.XXXXXX")
 mkdir -p "$scratch/home"
-export INTEROP_SERVER=${server%%[0-9]*} INTEROP_CLUSTER_DIR=$scratch INTEROP_CLUSTER_COMMAND=$here/cluster.sh
+export INTEROP_CLUSTER_DIR=$scratch INTEROP_CLUSTER_COMMAND=$here/cluster.sh
 trap clean_up EXIT
 trap 'exit 143' TERM
 trap 'exit 130' INT
@@ -188,5 +196,5 @@ esac
 if ((code != 0)); then
   "$INTEROP_CLUSTER_COMMAND" logs
 fi
-echo "interop.$client against $server: $( ((code == 0)) && echo passed || echo "failed ($code)")"
+echo "interop.$client against the registry of $registry and the broker of $broker: $( ((code == 0)) && echo passed || echo "failed ($code)")"
 ((code == 0)) || exit 1

@@ -60,8 +60,9 @@ func outliveBroker(b *bed) error {
 		return err
 	}
 	b.checks.note("%d sent, %d acknowledged, %d failed", t.attempts, len(t.acknowledged), t.failures)
-	t.checkInbox("the concurrent consumer", concurrent, catchUpMax)
-	t.checkInbox("the orderly consumer", orderly, catchUpMax)
+	deadline := time.Now().Add(catchUpMax)
+	t.checkInbox("the concurrent consumer", concurrent, deadline)
+	t.checkInbox("the orderly consumer", orderly, deadline)
 	return nil
 }
 
@@ -123,10 +124,10 @@ func (t *traffic) awaitFailure(count int64, fact string) {
 		"no send failed while the broker was away")
 }
 
-func (t *traffic) checkInbox(who string, in *inbox, limit time.Duration) {
+func (t *traffic) checkInbox(who string, in *inbox, deadline time.Time) {
 	started := time.Now()
-	in.awaitAll(idsOf(t.acknowledged), limit)
-	t.checks.note("%s had all %d ms after the last send", who, time.Since(started).Milliseconds())
+	in.awaitAll(idsOf(t.acknowledged), time.Until(deadline))
+	t.checks.note("%s was waited for %d ms after the last send", who, time.Since(started).Milliseconds())
 	in.checkContent(t.checks, who, t.acknowledged)
 	unacknowledged := in.distinct()
 	for _, l := range t.acknowledged {

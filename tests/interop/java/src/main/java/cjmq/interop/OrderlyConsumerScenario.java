@@ -65,7 +65,8 @@ final class OrderlyConsumerScenario implements Scenario {
     private void startConsumer(TestBed bed, String group, String topic, String consumerName) throws Exception {
         DefaultMQPushConsumer consumer = bed.newPushConsumer(group, topic, "*");
         MessageListenerOrderly listener = (messages, context) -> {
-            var inHand = inHandByQueue.computeIfAbsent(context.getMessageQueue().getQueueId(), q -> new AtomicInteger());
+            var inHand = inHandByQueue.computeIfAbsent(context.getMessageQueue().getQueueId(),
+                    queue -> new AtomicInteger());
             if (inHand.incrementAndGet() > 1) {
                 overlaps.incrementAndGet();
             }

@@ -63,7 +63,8 @@ final class RebalanceScenario implements Scenario {
             }
             inbox.deliveries().stream().filter(delivery -> round.contains(delivery.letterId()))
                     .forEach(delivery -> owners.put(delivery.message().getQueueId(), delivery.consumer()));
-            var queuesByOwner = owners.values().stream().collect(Collectors.groupingBy(o -> o, Collectors.summingInt(o -> 1)));
+            var queuesByOwner = owners.values().stream()
+                    .collect(Collectors.groupingBy(owner -> owner, Collectors.summingInt(owner -> 1)));
             return queuesByOwner.equals(wanted);
         }, SHARED_WITHIN);
         bed.checks().that(settled, fact, "owners " + owners + " after " + SHARED_WITHIN);
@@ -76,7 +77,8 @@ final class RebalanceScenario implements Scenario {
         var ids = sendToEachQueue(bed, topic, "steady", LETTERS_PER_QUEUE);
         inbox.awaitAll(ids, TestBed.PATIENT);
         var deliveries = inbox.deliveries().stream().filter(delivery -> ids.contains(delivery.letterId())).toList();
-        bed.checks().equal(QUEUES * LETTERS_PER_QUEUE, deliveries.size(), "with queues shared, each message comes once");
+        bed.checks().equal(QUEUES * LETTERS_PER_QUEUE, deliveries.size(),
+                "with queues shared, each message comes once");
         var misplaced = deliveries.stream()
                 .filter(d -> !d.consumer().equals(owners.get(d.message().getQueueId())))
                 .map(d -> d.letterId() + " of queue " + d.message().getQueueId() + " came to " + d.consumer()).toList();

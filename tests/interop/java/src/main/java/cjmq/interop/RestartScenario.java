@@ -70,8 +70,9 @@ final class RestartScenario implements Scenario {
         }
         var letters = List.copyOf(acknowledged.values());
         checks.note(attempts + " sent, " + letters.size() + " acknowledged, " + failures + " failed");
-        checkInbox(checks, "the concurrent consumer", concurrent, letters);
-        checkInbox(checks, "the orderly consumer", orderly, letters);
+        long deadlineNanos = System.nanoTime() + CATCH_UP_MAX.toNanos();
+        checkInbox(checks, "the concurrent consumer", concurrent, letters, deadlineNanos);
+        checkInbox(checks, "the orderly consumer", orderly, letters, deadlineNanos);
     }
 
     private static void collectOrderly(TestBed bed, String topic, Inbox inbox) throws Exception {
@@ -122,11 +123,12 @@ final class RestartScenario implements Scenario {
                 "no send failed while the broker was away");
     }
 
-    private static void checkInbox(Checks checks, String who, Inbox inbox, List<Letter> letters)
-            throws InterruptedException {
+    private static void checkInbox(Checks checks, String who, Inbox inbox, List<Letter> letters,
+            long deadlineNanos) throws InterruptedException {
         long startNanos = System.nanoTime();
-        inbox.awaitAll(letters.stream().map(Letter::id).toList(), CATCH_UP_MAX);
-        checks.note(who + " had all " + Duration.ofNanos(System.nanoTime() - startNanos).toMillis()
+        inbox.awaitAll(letters.stream().map(Letter::id).toList(),
+                Duration.ofNanos(deadlineNanos - startNanos));
+        checks.note(who + " was waited for " + Duration.ofNanos(System.nanoTime() - startNanos).toMillis()
                 + " ms after the last send");
         inbox.checkContent(checks, who, letters);
         var unacknowledged = inbox.distinct() - (int) letters.stream().filter(l -> inbox.has(l.id())).count();

@@ -6,10 +6,10 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
-import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.IntStream;
+import java.util.stream.LongStream;
 import java.util.stream.Stream;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
@@ -102,9 +102,9 @@ final class SendScenario implements Scenario {
         acknowledged.forEach(a -> offsetsByQueue.computeIfAbsent(a.queueId(), q -> new ArrayList<>())
                 .add(a.queueOffset()));
         offsetsByQueue.values().forEach(offsets -> offsets.sort(null));
-        checks.that(offsetsByQueue.values().stream().allMatch(offsets -> offsets.get(0) == 0
-                && offsets.get(offsets.size() - 1) == offsets.size() - 1 && Set.copyOf(offsets).size() == offsets.size()),
-                "queue offsets count from 0 without gaps", offsetsByQueue.toString());
+        boolean gapless = offsetsByQueue.values().stream()
+                .allMatch(offsets -> offsets.equals(LongStream.range(0, offsets.size()).boxed().toList()));
+        checks.that(gapless, "queue offsets count from 0 without gaps", offsetsByQueue.toString());
     }
 
     /** Each message is found at the queue, offset and ids that its acknowledgement named. */
