@@ -25,7 +25,8 @@ type traffic struct {
 // may come twice: what was consumed but not yet committed when the broker went.
 func outliveBroker(b *bed) error {
 	const senders = 3
-	// This client sends heartbeats every 30 s and rebalances every 20 s, whatever happens.
+	// This client gives up a pull that was under way when the connection broke only when its time is over, sends
+	// heartbeats every 30 s and rebalances every 20 s, whatever happens.
 	const catchUpMax = 60 * time.Second
 	topic, err := b.createTopic("letters", 4)
 	if err != nil {

@@ -19,7 +19,7 @@ import org.apache.rocketmq.client.producer.SendStatus;
 final class RestartScenario implements Scenario {
     private static final int SENDERS = 3;
     private static final int ACKNOWLEDGED_PER_PHASE = 200;
-    /** A client that was told a wrong offset while the broker recovered waits 10 s and then for its rebalance. */
+    /** The 4.9 client gives up a pull that was under way when the connection broke only after 30 s, and then pauses. */
     private static final Duration CATCH_UP_MAX = Duration.ofSeconds(50);
     private static final long PAUSE_MILLIS = 2;
     private static final long PAUSE_AFTER_FAILURE_MILLIS = 50;
