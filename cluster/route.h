@@ -48,6 +48,8 @@ void topic_route_add_queue(struct topic_route *r, struct slice broker_name, int 
 /* Brokers and queues by name, ascending: clients compare routes, so equal ones must be printed equal. */
 void topic_route_sort(struct topic_route *r);
 const struct route_broker *topic_route_lookup_broker(const struct topic_route *r, struct slice name);
+/* {"brokerAddrs":{...},"brokerName":...,"cluster":...} */
+void route_broker_print(const struct route_broker *b, bool quoted_ids, struct buf *out);
 /* Address of the master; NULL when there is none. */
 const char *route_broker_master(const struct route_broker *b);
 

@@ -120,7 +120,7 @@ const char *route_broker_master(const struct route_broker *b)
 
 /* --- printing --- */
 
-static void print_broker(const struct route_broker *b, bool quoted_ids, struct buf *out)
+void route_broker_print(const struct route_broker *b, bool quoted_ids, struct buf *out)
 {
     const char *quote = quoted_ids ? "\"" : "";
     buf_append_str(out, "{\"brokerAddrs\":{");
@@ -150,7 +150,7 @@ void topic_route_print(const struct topic_route *r, bool quoted_ids, struct buf 
     for (unsigned i = 0; i < r->broker_count; i++) {
         if (i > 0)
             buf_append_char(out, ',');
-        print_broker(&r->brokers[i], quoted_ids, out);
+        route_broker_print(&r->brokers[i], quoted_ids, out);
     }
     buf_append_str(out, "],\"filterServerTable\":{}");
     if (r->order_conf != NULL) {
@@ -202,7 +202,7 @@ void cluster_info_print(struct cluster_info *c, bool quoted_ids, struct buf *out
         if (i > 0)
             buf_append_char(out, ',');
         json_append_key(out, c->brokers[i].name);
-        print_broker(&c->brokers[i], quoted_ids, out);
+        route_broker_print(&c->brokers[i], quoted_ids, out);
     }
     buf_append_str(out, "},\"clusterAddrTable\":{");
     print_clusters(c, out);

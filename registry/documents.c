@@ -1,0 +1,367 @@
+/* documents.c - current documents in memory, all versions in the database.
+ *
+ * Threads: the registry's reactor.
+ * Invariant: what is in force is what the database's newest readable version says; a new version is in force only after its COMMIT. */
+#include "registry/documents.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cluster/document_diff.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define LOG_COMPONENT "documents"
+#include "base/log.h"
+
+/* One document in force: either parsed form, by kind. */
+struct current {
+    int64_t version, time_ms;
+    struct broker_document *brokers; /* a reference; CLUSTER_DOCUMENT_BROKER */
+    struct topic_document *topics;   /* a reference; CLUSTER_DOCUMENT_TOPIC */
+};
+
+struct documents {
+    struct documents_options options;
+    struct current current[CLUSTER_DOCUMENTS];
+};
+
+struct documents *documents_new(const struct documents_options *options)
+{
+    struct documents *d = mem_zalloc(sizeof *d);
+    d->options = *options;
+    return d;
+}
+
+static void current_fini(struct current *c)
+{
+    broker_document_unref(c->brokers);
+    topic_document_unref(c->topics);
+    *c = (struct current){0};
+}
+
+void documents_free(struct documents *d)
+{
+    if (d == NULL)
+        return;
+    for (int i = 0; i < CLUSTER_DOCUMENTS; i++)
+        current_fini(&d->current[i]);
+    free(d);
+}
+
+const struct broker_document *documents_brokers(const struct documents *d)
+{
+    return d->current[CLUSTER_DOCUMENT_BROKER].brokers;
+}
+
+const struct topic_document *documents_topics(const struct documents *d)
+{
+    return d->current[CLUSTER_DOCUMENT_TOPIC].topics;
+}
+
+int64_t documents_version(const struct documents *d, enum cluster_document which)
+{
+    return d->current[which].version;
+}
+
+int64_t documents_time_ms(const struct documents *d, enum cluster_document which)
+{
+    return d->current[which].time_ms;
+}
+
+static struct slice current_text(const struct current *c)
+{
+    return c->brokers != NULL ? broker_document_text(c->brokers) : topic_document_text(c->topics);
+}
+
+static int parse(const struct documents *d, enum cluster_document which, struct slice text, struct current *out,
+                 struct document_problems *problems)
+{
+    if (which == CLUSTER_DOCUMENT_BROKER) {
+        int rc = broker_document_parse(text, &d->options.limits, &out->brokers, problems);
+        if (rc == 0)
+            cluster_documents_cross_check(out->brokers, documents_topics(d), problems);
+        return rc;
+    }
+    int rc = topic_document_parse(text, &d->options.limits, &out->topics, problems);
+    if (rc == 0)
+        cluster_documents_cross_check(documents_brokers(d), out->topics, problems);
+    return rc;
+}
+
+/* --- loading --- */
+
+static void log_passed_over(enum cluster_document which, int64_t version, const char *why)
+{
+    log_error("version passed over, an older one is tried document=%s version=%lld reason=%s", cluster_document_name(which),
+              (long long)version, why);
+}
+
+/* One version into force. 0, or ERR_CORRUPT / ERR_INVAL when it cannot be used (logged), ERR_IO. */
+static int load_version(struct documents *d, enum cluster_document which, int64_t version, struct errbuf *eb)
+{
+    struct buf text = {0};
+    struct document_version v = {0};
+    struct document_problems problems = {0};
+    struct current c = {0};
+    int rc = registry_db_get(d->options.db, which, version, &text, &v, eb);
+    if (rc == ERR_CORRUPT) {
+        log_passed_over(which, version, eb->text);
+    } else if (rc == 0) {
+        rc = parse(d, which, buf_slice(&text), &c, &problems);
+        if (rc != 0) {
+            struct buf why = {0};
+            document_problems_format(&problems, true, &why);
+            char *text_why = buf_steal_str(&why);
+            log_passed_over(which, version, text_why);
+            free(text_why);
+            rc = ERR_CORRUPT;
+        }
+    }
+    if (rc == 0) {
+        c.version = v.version;
+        c.time_ms = v.time_ms;
+        d->current[which] = c;
+        log_info("document in force document=%s version=%lld bytes=%zu", cluster_document_name(which), (long long)c.version,
+                 buf_len(&text));
+    }
+    document_version_fini(&v);
+    document_problems_fini(&problems);
+    buf_fini(&text);
+    return rc;
+}
+
+int documents_load(struct documents *d, struct errbuf *eb)
+{
+    for (int i = 0; i < CLUSTER_DOCUMENTS; i++) {
+        enum cluster_document which = (enum cluster_document)i;
+        int64_t version = 0;
+        int rc;
+        do {
+            rc = registry_db_version_before(d->options.db, which, version, &version, eb);
+            if (rc == 0)
+                rc = load_version(d, which, version, eb);
+            else if (rc == ERR_CORRUPT)
+                return rc; /* the file, not one row */
+        } while (rc == ERR_CORRUPT);
+        if (rc != 0 && rc != ERR_NOTFOUND)
+            return rc;
+    }
+    return 0;
+}
+
+/* --- outcomes --- */
+
+static void finish_text(struct document_outcome *out, enum document_outcome_kind kind, const char *text)
+{
+    out->kind = kind;
+    buf_clear(&out->text);
+    buf_append_str(&out->text, text);
+}
+
+static void finish_error(struct document_outcome *out, int rc, const struct errbuf *eb)
+{
+    finish_text(out, rc == ERR_NOTFOUND ? DOCUMENT_MISSING : DOCUMENT_FAILED, eb->text);
+}
+
+static void finish_refused(struct document_outcome *out, const struct document_problems *problems)
+{
+    out->kind = DOCUMENT_REFUSED;
+    document_problems_format(problems, true, &out->text);
+}
+
+/* Warnings, one per line. */
+static void finish_warnings(struct document_outcome *out, enum document_outcome_kind kind, const struct document_problems *problems)
+{
+    out->kind = kind;
+    out->warnings = problems->warning_count;
+    for (unsigned i = 0; i < problems->count; i++) {
+        if (problems->items[i].is_error)
+            continue;
+        buf_append_str(&out->text, buf_len(&out->text) == 0 ? "" : "\n");
+        buf_append_str(&out->text, problems->items[i].text);
+    }
+}
+
+void documents_get(struct documents *d, enum cluster_document which, int64_t version, struct document_outcome *out)
+{
+    const struct current *c = &d->current[which];
+    if (c->version != 0 && (version == DOCUMENT_NEWEST || version == c->version)) {
+        out->kind = DOCUMENT_FOUND;
+        out->version = c->version;
+        out->time_ms = c->time_ms;
+        buf_append_slice(&out->text, current_text(c));
+        return;
+    }
+    struct errbuf eb = {0};
+    struct document_version v = {0};
+    int rc = version == DOCUMENT_NEWEST
+                 ? errbuf_set(&eb, ERR_NOTFOUND, "there is no %s document yet", cluster_document_name(which))
+                 : registry_db_get(d->options.db, which, version, &out->text, &v, &eb);
+    if (rc != 0) {
+        finish_error(out, rc, &eb);
+        return;
+    }
+    out->kind = DOCUMENT_FOUND;
+    out->version = v.version;
+    out->time_ms = v.time_ms;
+    document_version_fini(&v);
+}
+
+/* Stores an already parsed document and puts it in force; takes `c` over when it succeeds. */
+static int put_in_force(struct documents *d, enum cluster_document which, struct current *c, const struct document_author *author,
+                        const char *origin, struct errbuf *eb)
+{
+    struct document_version v = {
+        .time_ms = clock_wall_ms(), .user = mem_strdup(author->user), .peer = mem_strdup(author->peer),
+        .origin = mem_strdup(origin),
+    };
+    int rc = registry_db_add(d->options.db, which, current_text(c), &v, *d->options.versions_kept, eb);
+    if (rc != 0) {
+        log_error("document not stored, the old one stays in force document=%s user=%s peer=%s reason=%s", cluster_document_name(which),
+                  author->user, author->peer, eb->text);
+    } else {
+        c->version = v.version;
+        c->time_ms = v.time_ms;
+        current_fini(&d->current[which]);
+        d->current[which] = *c;
+        *c = (struct current){0};
+        log_info("document changed document=%s version=%lld how=\"%s\" user=%s peer=%s", cluster_document_name(which),
+                 (long long)v.version, origin, author->user, author->peer);
+        if (d->options.on_changed != NULL)
+            d->options.on_changed(d->options.arg, which, v.version, v.time_ms, current_text(&d->current[which]));
+    }
+    document_version_fini(&v);
+    return rc;
+}
+
+static void store(struct documents *d, enum cluster_document which, struct slice json, const struct document_author *author,
+                  const char *origin, struct document_outcome *out)
+{
+    struct document_problems problems = {0};
+    struct errbuf eb = {0};
+    struct current c = {0};
+    if (parse(d, which, json, &c, &problems) != 0) {
+        finish_refused(out, &problems);
+    } else {
+        for (unsigned i = 0; i < problems.count; i++)
+            log_warn("%s document: %s", cluster_document_name(which), problems.items[i].text);
+        int rc = put_in_force(d, which, &c, author, origin, &eb);
+        if (rc == 0)
+            finish_warnings(out, DOCUMENT_DONE, &problems);
+        else
+            finish_text(out, DOCUMENT_FAILED, eb.text);
+    }
+    out->version = d->current[which].version;
+    out->time_ms = d->current[which].time_ms;
+    current_fini(&c);
+    document_problems_fini(&problems);
+}
+
+void documents_set(struct documents *d, enum cluster_document which, struct slice json, const struct document_author *author,
+                   struct document_outcome *out)
+{
+    store(d, which, json, author, "set", out);
+}
+
+void documents_check(struct documents *d, enum cluster_document which, struct slice json, struct document_outcome *out)
+{
+    struct document_problems problems = {0};
+    struct current c = {0};
+    if (parse(d, which, json, &c, &problems) != 0)
+        finish_refused(out, &problems);
+    else
+        finish_warnings(out, DOCUMENT_CHECKED, &problems);
+    out->version = d->current[which].version;
+    out->time_ms = d->current[which].time_ms;
+    current_fini(&c);
+    document_problems_fini(&problems);
+}
+
+/* --- versions --- */
+
+/* "2026-11-21 08:39:57 UTC" */
+static void append_time(struct buf *out, int64_t ms)
+{
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm tm;
+    char text[40] = "?";
+    if (gmtime_r(&seconds, &tm) != NULL)
+        strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S UTC", &tm);
+    buf_append_str(out, text);
+}
+
+static void append_history_row(void *arg, const struct document_version *v)
+{
+    struct buf *out = arg;
+    buf_printf(out, "%7lld  ", (long long)v->version);
+    append_time(out, v->time_ms);
+    buf_printf(out, "  %8lld  %-12s  %-21s  %s\n", (long long)v->bytes, v->user, v->peer, v->origin);
+}
+
+void documents_history(struct documents *d, enum cluster_document which, unsigned limit, struct document_outcome *out)
+{
+    struct errbuf eb = {0};
+    buf_printf(&out->text, "%7s  %-23s  %8s  %-12s  %-21s  %s\n", "version", "time", "bytes", "user", "from", "how");
+    size_t head = buf_len(&out->text);
+    int rc = registry_db_history(d->options.db, which, limit, append_history_row, &out->text, &eb);
+    out->version = d->current[which].version;
+    if (rc != 0)
+        finish_text(out, DOCUMENT_FAILED, eb.text);
+    else if (buf_len(&out->text) == head)
+        finish_text(out, DOCUMENT_MISSING, "there is no version yet");
+    else
+        out->kind = DOCUMENT_TEXT;
+}
+
+void documents_diff(struct documents *d, enum cluster_document which, int64_t from, int64_t to, struct document_outcome *out)
+{
+    struct errbuf eb = {0};
+    struct buf before = {0}, after = {0};
+    out->version = d->current[which].version;
+    if (to == DOCUMENT_NEWEST)
+        to = out->version;
+    int rc = to == 0 ? errbuf_set(&eb, ERR_NOTFOUND, "there is no %s document yet", cluster_document_name(which)) : 0;
+    if (rc == 0)
+        rc = registry_db_get(d->options.db, which, to, &after, NULL, &eb);
+    if (rc == 0 && from == DOCUMENT_PREVIOUS)
+        rc = registry_db_version_before(d->options.db, which, to, &from, &eb);
+    if (rc == 0)
+        rc = registry_db_get(d->options.db, which, from, &before, NULL, &eb);
+    if (rc == 0) {
+        buf_printf(&out->text, "%s document, version %lld -> version %lld\n", cluster_document_name(which), (long long)from, (long long)to);
+        size_t head = buf_len(&out->text);
+        rc = document_diff(which, buf_slice(&before), buf_slice(&after), &out->text, &eb);
+        if (rc == 0 && buf_len(&out->text) == head)
+            buf_append_str(&out->text, "no difference\n");
+    }
+    if (rc == 0)
+        out->kind = DOCUMENT_TEXT;
+    else
+        finish_error(out, rc, &eb);
+    buf_fini(&before);
+    buf_fini(&after);
+}
+
+void documents_rollback(struct documents *d, enum cluster_document which, int64_t version, const struct document_author *author,
+                        struct document_outcome *out)
+{
+    struct errbuf eb = {0};
+    struct buf text = {0};
+    int64_t current = d->current[which].version;
+    int rc = current == 0 ? errbuf_set(&eb, ERR_NOTFOUND, "there is no %s document yet", cluster_document_name(which)) : 0;
+    if (rc == 0 && version == DOCUMENT_PREVIOUS)
+        rc = registry_db_version_before(d->options.db, which, current, &version, &eb);
+    if (rc == 0)
+        rc = registry_db_get(d->options.db, which, version, &text, NULL, &eb);
+    if (rc != 0) {
+        out->version = current;
+        finish_error(out, rc, &eb);
+    } else {
+        char origin[64];
+        snprintf(origin, sizeof origin, "rollback to %lld", (long long)version);
+        store(d, which, buf_slice(&text), author, origin, out);
+    }
+    buf_fini(&text);
+}

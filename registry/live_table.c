@@ -1,0 +1,338 @@
+/* live_table.c - live brokers, their groups and the topics they registered.
+ *
+ * Threads: the registry's reactor.
+ * Invariants: 1. Each broker is in exactly one group; a group has at least one broker.   2. Every queue's group exists; a topic has
+ *             at least one queue.   3. Two brokers of a group never share a broker id: the later registration wins. */
+#include "registry/live_table.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* --- look-ups --- */
+
+struct live_broker *live_table_lookup(const struct live_table *t, struct slice address)
+{
+    struct live_broker *b = NULL;
+    HASH_FIND(hh, t->brokers, address.ptr, address.len, b);
+    return b;
+}
+
+struct live_group *live_table_lookup_group(const struct live_table *t, struct slice name)
+{
+    struct live_group *g = NULL;
+    HASH_FIND(hh, t->groups, name.ptr, name.len, g);
+    return g;
+}
+
+struct live_topic *live_table_lookup_topic(const struct live_table *t, struct slice name)
+{
+    struct live_topic *topic = NULL;
+    HASH_FIND(hh, t->topics, name.ptr, name.len, topic);
+    return topic;
+}
+
+struct live_broker *live_group_master(const struct live_group *g)
+{
+    return g->brokers != NULL && g->brokers->broker_id == 0 ? g->brokers : NULL;
+}
+
+/* --- topics --- */
+
+static void topic_free(struct live_table *t, struct live_topic *topic)
+{
+    HASH_DEL(t->topics, topic);
+    free(topic->queues);
+    free(topic->name);
+    free(topic);
+}
+
+static struct live_queue *topic_queue(struct live_topic *topic, const struct live_group *g)
+{
+    for (unsigned i = 0; i < topic->queue_count; i++) {
+        if (topic->queues[i].group == g)
+            return &topic->queues[i];
+    }
+    return NULL;
+}
+
+/* Takes the group out of the topic; frees the topic when it was the last. */
+static void topic_remove_group(struct live_table *t, struct live_topic *topic, const struct live_group *g)
+{
+    struct live_queue *q = topic_queue(topic, g);
+    if (q == NULL)
+        return;
+    *q = topic->queues[--topic->queue_count];
+    if (topic->queue_count == 0)
+        topic_free(t, topic);
+}
+
+static struct live_topic *topic_find_or_create(struct live_table *t, struct slice name, unsigned topics_max)
+{
+    struct live_topic *topic = live_table_lookup_topic(t, name);
+    if (topic != NULL || HASH_COUNT(t->topics) >= topics_max)
+        return topic;
+    topic = mem_zalloc(sizeof *topic);
+    topic->name = slice_dup(name);
+    HASH_ADD_KEYPTR(hh, t->topics, topic->name, name.len, topic);
+    return topic;
+}
+
+static bool put_queue(struct live_table *t, struct slice name, struct live_group *g, const struct live_queue *queue, unsigned topics_max)
+{
+    struct live_topic *topic = topic_find_or_create(t, name, topics_max);
+    if (topic == NULL)
+        return false;
+    struct live_queue *q = topic_queue(topic, g);
+    if (q == NULL) {
+        topic->queues = mem_realloc(topic->queues, (topic->queue_count + 1) * sizeof *topic->queues);
+        q = &topic->queues[topic->queue_count++];
+    }
+    *q = *queue;
+    q->group = g;
+    return true;
+}
+
+bool live_table_put_queue(struct live_table *t, struct slice topic, struct slice group, const struct live_queue *queue, unsigned topics_max)
+{
+    struct live_group *g = live_table_lookup_group(t, group);
+    return g != NULL && put_queue(t, topic, g, queue, topics_max);
+}
+
+void live_table_delete_topic(struct live_table *t, struct slice name, struct slice cluster)
+{
+    struct live_topic *topic = live_table_lookup_topic(t, name);
+    if (topic == NULL)
+        return;
+    for (unsigned i = topic->queue_count; i-- > 0;) {
+        if (cluster.len > 0 && !slice_eq_str(cluster, topic->queues[i].group->cluster))
+            continue;
+        topic->queues[i] = topic->queues[topic->queue_count - 1];
+        topic->queue_count--;
+    }
+    if (topic->queue_count == 0)
+        topic_free(t, topic);
+}
+
+int live_table_set_write_perm(struct live_table *t, struct slice group, bool on)
+{
+    struct live_group *g = live_table_lookup_group(t, group);
+    if (g == NULL)
+        return -1;
+    int n = 0;
+    g->write_wiped = !on;
+    for (struct live_topic *topic = t->topics; topic != NULL; topic = topic->hh.next) {
+        struct live_queue *q = topic_queue(topic, g);
+        if (q == NULL)
+            continue;
+        q->perm = on ? PERM_BIT_READ | PERM_BIT_WRITE : q->perm & ~PERM_BIT_WRITE;
+        n++;
+    }
+    return n;
+}
+
+/* --- brokers and groups --- */
+
+static struct live_group *group_find_or_create(struct live_table *t, struct slice name, struct slice cluster)
+{
+    struct live_group *g = live_table_lookup_group(t, name);
+    if (g == NULL) {
+        g = mem_zalloc(sizeof *g);
+        g->name = slice_dup(name);
+        HASH_ADD_KEYPTR(hh, t->groups, g->name, name.len, g);
+    }
+    if (g->cluster == NULL || !slice_eq_str(cluster, g->cluster)) {
+        free(g->cluster);
+        g->cluster = slice_dup(cluster);
+    }
+    return g;
+}
+
+static void group_free(struct live_table *t, struct live_group *g)
+{
+    struct live_topic *topic, *next;
+    HASH_ITER(hh, t->topics, topic, next)
+        topic_remove_group(t, topic, g);
+    HASH_DEL(t->groups, g);
+    free(g->name);
+    free(g->cluster);
+    free(g);
+}
+
+static void group_add(struct live_group *g, struct live_broker *b)
+{
+    struct live_broker **at = &g->brokers;
+    while (*at != NULL && (*at)->broker_id < b->broker_id)
+        at = &(*at)->next;
+    b->next = *at;
+    *at = b;
+    b->group = g;
+}
+
+static void group_remove(struct live_table *t, struct live_broker *b)
+{
+    struct live_group *g = b->group;
+    struct live_broker **at = &g->brokers;
+    while (*at != b)
+        at = &(*at)->next;
+    *at = b->next;
+    b->group = NULL;
+    if (g->brokers == NULL)
+        group_free(t, g);
+}
+
+static void broker_free(struct live_table *t, struct live_broker *b)
+{
+    HASH_DEL(t->brokers, b);
+    free(b->address);
+    free(b->ha_address);
+    free(b);
+}
+
+static void broker_drop(struct live_table *t, struct live_broker *b)
+{
+    group_remove(t, b);
+    broker_free(t, b);
+}
+
+void live_table_fini(struct live_table *t)
+{
+    struct live_broker *b, *next;
+    HASH_ITER(hh, t->brokers, b, next)
+        broker_drop(t, b);
+    assert(t->groups == NULL && t->topics == NULL);
+}
+
+bool live_table_unregister(struct live_table *t, struct slice address)
+{
+    struct live_broker *b = live_table_lookup(t, address);
+    if (b != NULL)
+        broker_drop(t, b);
+    return b != NULL;
+}
+
+void live_broker_heard(struct live_broker *b, int64_t mono_ms, int64_t wall_ms)
+{
+    b->heard_mono_ms = mono_ms;
+    b->heard_wall_ms = wall_ms;
+}
+
+unsigned live_table_drop_connection(struct live_table *t, uint64_t conn_id, live_dropped_fn fn, void *arg)
+{
+    unsigned n = 0;
+    struct live_broker *b, *next;
+    HASH_ITER(hh, t->brokers, b, next) {
+        if (b->conn_id != conn_id)
+            continue;
+        fn(arg, b);
+        broker_drop(t, b);
+        n++;
+    }
+    return n;
+}
+
+unsigned live_table_drop_expired(struct live_table *t, int64_t mono_ms, live_dropped_fn fn, void *arg)
+{
+    unsigned n = 0;
+    struct live_broker *b, *next;
+    HASH_ITER(hh, t->brokers, b, next) {
+        if (mono_ms - b->heard_mono_ms < b->expire_ms)
+            continue;
+        fn(arg, b);
+        broker_drop(t, b);
+        n++;
+    }
+    return n;
+}
+
+/* --- registration --- */
+
+/* Puts the broker in its (new) group under its id. A broker that holds the id there already gives way: its machine came back under
+ * another address, or two were configured alike. */
+static void place_broker(struct live_table *t, struct live_broker *b, const struct live_registration *r)
+{
+    struct live_group *g = group_find_or_create(t, r->group, r->cluster);
+    if (b->group == g && b->broker_id == r->broker_id)
+        return;
+    if (b->group != NULL) {
+        /* the new group must not go away while the broker moves within it */
+        struct live_group *old = b->group;
+        struct live_broker **at = &old->brokers;
+        while (*at != b)
+            at = &(*at)->next;
+        *at = b->next;
+        b->group = NULL;
+        if (old->brokers == NULL && old != g)
+            group_free(t, old);
+    }
+    for (struct live_broker *other = g->brokers; other != NULL; other = other->next) {
+        if (other->broker_id != r->broker_id)
+            continue;
+        struct live_broker **at = &g->brokers;
+        while (*at != other)
+            at = &(*at)->next;
+        *at = other->next;
+        broker_free(t, other);
+        break;
+    }
+    b->broker_id = r->broker_id;
+    group_add(g, b);
+}
+
+static int take_topics(struct live_table *t, const struct live_broker *b, const struct live_registration *r, struct errbuf *eb)
+{
+    unsigned left_out = 0;
+    for (unsigned i = 0; i < r->body->topics.count; i++) {
+        const struct topic_config *c = &r->body->topics.items[i];
+        struct live_queue q = {
+            .read_queues = c->read_queues, .write_queues = c->write_queues, .perm = c->perm, .sys_flag = c->sys_flag,
+        };
+        left_out += put_queue(t, slice_str(c->name), b->group, &q, r->topics_max) ? 0 : 1;
+    }
+    if (left_out > 0)
+        return errbuf_set(eb, ERR_LIMIT, "%u topics of broker %s are left out: topicsMax is %u", left_out, b->address, r->topics_max);
+    return 0;
+}
+
+static void take_identity(struct live_broker *b, const struct live_registration *r)
+{
+    if (b->ha_address == NULL || !slice_eq_str(r->ha_address, b->ha_address)) {
+        free(b->ha_address);
+        b->ha_address = slice_dup(r->ha_address);
+    }
+    b->conn_id = r->conn_id;
+    b->expire_ms = r->expire_ms;
+    b->has_place = r->has_place;
+    b->role = r->has_place ? r->role : r->broker_id == 0 ? CLUSTER_ROLE_MASTER : CLUSTER_ROLE_SLAVE;
+    b->permission = r->has_place ? r->permission : cluster_permission_of_role(b->role);
+    live_broker_heard(b, r->mono_ms, r->wall_ms);
+}
+
+int live_table_register(struct live_table *t, const struct live_registration *r, enum live_change *change, struct errbuf *eb)
+{
+    struct live_broker *b = live_table_lookup(t, r->address);
+    const struct live_group *group = live_table_lookup_group(t, r->group);
+    bool master_new = group == NULL || live_group_master(group) == NULL;
+    *change = LIVE_KNOWN;
+    if (b == NULL) {
+        if (HASH_COUNT(t->brokers) >= r->brokers_max)
+            return errbuf_set(eb, ERR_LIMIT, "%u brokers are registered; brokersMax allows no more", r->brokers_max);
+        b = mem_zalloc(sizeof *b);
+        b->address = slice_dup(r->address);
+        HASH_ADD_KEYPTR(hh, t->brokers, b->address, r->address.len, b);
+        *change = LIVE_NEW_BROKER;
+    } else if (b->group != group || b->broker_id != r->broker_id) {
+        *change = LIVE_MOVED_BROKER;
+    } else if (r->body->topics.version.state_version < b->version.state_version) {
+        return 0; /* 5.x: overtaken by a newer one of the same broker */
+    }
+    place_broker(t, b, r);
+    take_identity(b, r);
+    bool changed = *change != LIVE_KNOWN || !data_version_equal(&b->version, &r->body->topics.version);
+    b->version = r->body->topics.version;
+    /* Only masters announce topics, and only what may have changed is taken in. */
+    if (r->broker_id == 0 && (changed || master_new))
+        return take_topics(t, b, r, eb);
+    return 0;
+}
