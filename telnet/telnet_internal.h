@@ -108,6 +108,7 @@ struct telnet_session {
     struct telnet_json_scan scan;
     bool in_json;
     bool after_cr;     /* line editing went off by an enter whose LF or NUL may still come */
+    const char *interrupt_text; /* to say, with a prompt, about an interrupt; NULL: nothing */
     bool prompt_shown; /* the output ends with a prompt */
 
     /* --- the command being executed --- */

@@ -362,9 +362,22 @@ static bool may_execute(const struct telnet_session *s)
     return !s->closing && s->busy == TELNET_IDLE && buf_len(&s->output) < s->server->options.output_bytes_max;
 }
 
+/* Clients drop all output between their interrupt and our answer to the timing mark behind it, so what is said about an
+ * interrupt comes after that answer, or with the next thing that happens. */
+static void answer_interrupt(struct telnet_session *s)
+{
+    const char *text = s->interrupt_text;
+    if (text == NULL || s->closing)
+        return;
+    s->interrupt_text = NULL;
+    telnet_session_put(s, slice_str(text));
+    telnet_session_put_prompt(s);
+}
+
 static bool run_input(struct telnet_session *s)
 {
     bool any = false;
+    answer_interrupt(s);
     while (may_execute(s) && buf_len(&s->input) > 0) {
         any = true;
         if (s->editor != NULL)
@@ -436,20 +449,19 @@ static void interrupt(struct telnet_session *s)
         return;
     buf_clear(&s->input);
     buf_clear(&s->line);
+    s->interrupt_text = "\r\n";
     if (s->busy == TELNET_CALLING) {
         telnet_call_abandon(s->call);
         s->call = NULL;
-        telnet_session_put_text(s, SLICE_LIT("interrupted; the command may still take effect"));
+        s->interrupt_text = "interrupted; the command may still take effect\r\n";
     } else if (s->busy == TELNET_IDLE && s->editor != NULL) {
         telnet_editor_interrupt(s->editor);
         flush_screen(s);
-    } else {
-        telnet_session_put(s, SLICE_LIT("\r\n"));
+        s->interrupt_text = "";
     }
     telnet_login_cancel(s);
     s->in_json = false;
     telnet_session_done(s);
-    telnet_session_put_prompt(s);
 }
 
 /* --- the telnet protocol --- */
@@ -567,6 +579,7 @@ static void edit_stop(struct telnet_session *s)
 
 void telnet_session_edit(struct telnet_session *s, bool on)
 {
+    answer_interrupt(s);
     if (on && s->editor == NULL)
         edit_start(s);
     else if (!on && s->editor != NULL)
@@ -615,6 +628,8 @@ static void on_protocol_event(telnet_t *protocol, telnet_event_t *event, void *u
     case TELNET_EV_DONT:
         option = event->neg.telopt;
         on_option(s, option, telnet_negotiation_on_ours(&s->options, option, event->type == TELNET_EV_DO));
+        if (option == TELNET_TELOPT_TM)
+            answer_interrupt(s);
         break;
     case TELNET_EV_WILL:
     case TELNET_EV_WONT:

@@ -195,7 +195,7 @@ static inline void peer_type(struct peer *p, const char *text)
 static inline void peer_expect_bytes(struct peer *p, const char *expected, size_t n)
 {
     size_t seen = buf_len(&p->seen);
-    if (seen != n || memcmp(buf_data(&p->seen), expected, n) != 0)
+    if (seen != n || (n > 0 && memcmp(buf_data(&p->seen), expected, n) != 0))
         fail_msg("expected (%zu bytes):\n%.*s\nseen (%zu bytes):\n%.*s", n, (int)n, expected, seen, (int)seen,
                  seen > 0 ? buf_data(&p->seen) : "");
     buf_clear(&p->seen);
