@@ -259,11 +259,9 @@ static int stage_items(struct send_lane *l, const struct send_order *o, struct s
         m->properties = item.properties;
         m->flag = item.flag;
         int index = send_lane_add(l, queue, m, first >= 0);
-        if (index < 0 && first < 0)
-            return index;
         if (index < 0) {
-            /* check_items() found room for all: the store counts differently from us. */
-            log_error("a batch was cut short topic=%.*s, its sender is told that it failed", SLICE_ARG(m->topic));
+            if (first >= 0)
+                append_batch_cut(l->batch, (unsigned)first);
             return index;
         }
         if (first < 0)
