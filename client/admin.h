@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/reactor.h"
 #include "base/slice.h"
 #include "client/cjmq.h"
 #include "remoting/codes.h"
@@ -38,6 +39,9 @@ int admin_call_namesrv(struct cjmq_client *client, const struct admin_request *r
 
 /* The client's name servers; "" terminated by index: returns NULL when there are not that many. Valid as long as the client. */
 const char *admin_namesrv_at(const struct cjmq_client *client, unsigned i);
+
+/* The reactor that the client's callbacks run on, for timers and tasks of tools that send from there. Valid as long as the client. */
+struct reactor *admin_reactor(struct cjmq_client *client);
 
 /* JSON body of the answer to GET_ROUTEINFO_BY_TOPIC (TopicRouteData) / GET_BROKER_CLUSTER_INFO (ClusterInfo), appended to `json`.
  * 0; ERR_NOTFOUND (no such topic) or any error of admin_call_namesrv. */

@@ -43,6 +43,11 @@ int admin_call_ok(struct cjmq_client *client, const struct admin_request *reques
     return errbuf_set(eb, rc, "%s", error.text);
 }
 
+struct reactor *admin_reactor(struct cjmq_client *client)
+{
+    return client->reactor;
+}
+
 const char *admin_namesrv_at(const struct cjmq_client *client, unsigned i)
 {
     return i < client->namesrv_count ? client->namesrv[i] : NULL;
