@@ -1,7 +1,8 @@
-/* document_commands.c - words and replies of `topic` and `broker`; what they do is behind struct document_ops.
+/* document_commands.c - words and replies of `topic` and `broker`; what they do is behind struct
+ * document_ops.
  *
- * JMQ's replies are kept case by case: without a sub-word and for text that is no JSON status 12 "unknow error", for an empty
- * array and surplus or missing words status 4.
+ * JMQ's replies are kept case by case: without a sub-word and for text that is no JSON status 12 "unknow
+ * error", for an empty array and surplus or missing words status 4.
  * Threads: the reactor of the telnet server. */
 #include "telnet/document_commands.h"
 
@@ -43,7 +44,8 @@ void document_reply_refused(struct telnet_call *call, const char *reason)
 
 void document_reply_failed(struct telnet_call *call, const char *reason)
 {
-    telnet_reply_resultf(call, TELNET_STATUS_STORE, NULL, "%s: %s", telnet_status_text(TELNET_STATUS_STORE), reason);
+    telnet_reply_resultf(call, TELNET_STATUS_STORE, NULL, "%s: %s", telnet_status_text(TELNET_STATUS_STORE),
+                         reason);
 }
 
 void document_reply_check(struct telnet_call *call, const char *warnings, unsigned n)
@@ -103,9 +105,9 @@ static bool is_empty_array(struct slice json)
 static void refuse_no_json(const struct request *q)
 {
     struct slice word = telnet_call_word(q->call, 2);
-    telnet_reply_resultf(q->call, TELNET_STATUS_STORE, NULL,
-                         "%s: a JSON array is expected after the sub-word, not '%.*s'",
-                         telnet_status_text(TELNET_STATUS_UNKNOWN_ERROR), word.len > 64 ? 64 : (int)word.len, word.ptr);
+    telnet_reply_resultf(
+        q->call, TELNET_STATUS_STORE, NULL, "%s: a JSON array is expected after the sub-word, not '%.*s'",
+        telnet_status_text(TELNET_STATUS_UNKNOWN_ERROR), word.len > 64 ? 64 : (int)word.len, word.ptr);
 }
 
 static void take_json(const struct request *q,
@@ -151,7 +153,8 @@ static void on_history(const struct request *q)
 static void on_diff(const struct request *q)
 {
     int64_t from = DOCUMENT_VERSION_PREVIOUS, to = DOCUMENT_VERSION_CURRENT;
-    bool valid = q->count <= 2 && (q->count < 1 || number_at(q, 0, &from)) && (q->count < 2 || number_at(q, 1, &to));
+    bool valid =
+        q->count <= 2 && (q->count < 1 || number_at(q, 0, &from)) && (q->count < 2 || number_at(q, 1, &to));
     if (valid)
         q->ops->diff(q->arg, q->call, q->kind, from, to);
     else

@@ -1,8 +1,8 @@
-/* document_commands.h - the commands `topic` and `broker`, which read and change the cluster's two documents: the same on a
- * registry, which holds the documents, and on a broker, which passes the operations on to one.
+/* document_commands.h - the commands `topic` and `broker`, which read and change the cluster's two documents:
+ * the same on a registry, which holds the documents, and on a broker, which passes the operations on to one.
  *
- * Here: words, versions, usage, JMQ's replies. The operations are the daemon's (struct document_ops); each ends its call once,
- * at once or later, by one of document_reply_* below (or by any telnet_reply_*).
+ * Here: words, versions, usage, JMQ's replies. The operations are the daemon's (struct document_ops); each
+ * ends its call once, at once or later, by one of document_reply_* below (or by any telnet_reply_*).
  * Threads: the reactor of the telnet server. */
 #ifndef CJMQ_TELNET_DOCUMENT_COMMANDS_H
 #define CJMQ_TELNET_DOCUMENT_COMMANDS_H
@@ -18,7 +18,8 @@ enum {
 };
 
 struct document_ops {
-    /* Replies with the document: document_reply_get(), or document_reply_missing(). version: CURRENT or > 0. */
+    /* Replies with the document: document_reply_get(), or document_reply_missing().
+     * version: CURRENT or > 0. */
     void (*get)(void *arg, struct telnet_call *call, enum document_kind kind, int64_t version);
     /* Stores `json` (valid until the reply; balanced, not checked, not `[]`) as the new version:
      * document_reply_done(), document_reply_refused() or document_reply_failed(). */
@@ -63,7 +64,8 @@ void document_reply_get(struct telnet_call *call, struct slice json);
 void document_reply_missing(struct telnet_call *call);
 /* Not a valid document, status 12. `reason` names element, field, value and what is allowed. */
 void document_reply_refused(struct telnet_call *call, const char *reason);
-/* Valid, nothing stored: "ok", or "ok, N warning(s): first; second". `warnings`: one per line; n is their number. */
+/* Valid, nothing stored: "ok", or "ok, N warning(s): first; second". `warnings`: one per line; n is their
+ * number. */
 void document_reply_check(struct telnet_call *call, const char *warnings, unsigned n);
 /* The documents cannot be reached or written now, status 12: "compress exception: REASON". */
 void document_reply_failed(struct telnet_call *call, const char *reason);

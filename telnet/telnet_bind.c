@@ -16,7 +16,8 @@ static int parse_bind(const char *bind, uint16_t port, struct net_addr *out, str
     bool is_bare_v6 = strchr(bind, ':') != NULL && bind[0] != '[';
     int len = snprintf(text, sizeof text, is_bare_v6 ? "[%s]:%u" : "%s:%u", bind, port);
     if (len >= (int)sizeof text)
-        return errbuf_set(eb, ERR_INVAL, "telnetBind: a name of %zu bytes; a host name or address is expected",
+        return errbuf_set(eb, ERR_INVAL,
+                          "telnetBind: a name of %zu bytes; a host name or address is expected",
                           strlen(bind));
     int err = net_addr_parse(slice_of(text, (size_t)len), out, &why);
     if (err < 0)
@@ -24,8 +25,8 @@ static int parse_bind(const char *bind, uint16_t port, struct net_addr *out, str
     return 0;
 }
 
-int telnet_bind_choose(const char *bind, const char *password, uint16_t port, struct net_addr *out, char *sentence,
-                       bool *warn, struct errbuf *eb)
+int telnet_bind_choose(const char *bind, const char *password, uint16_t port, struct net_addr *out,
+                       char *sentence, bool *warn, struct errbuf *eb)
 {
     bool is_set = bind != NULL && bind[0] != '\0';
     bool is_default = strcmp(password, TELNET_DEFAULT_PASSWORD) == 0;
@@ -39,9 +40,11 @@ int telnet_bind_choose(const char *bind, const char *password, uint16_t port, st
     *warn = is_default && !net_addr_is_loopback(out);
     const char *what = is_set ? "as telnetBind says" : "adminPassword is not the default any more";
     if (*warn)
-        what = "as telnetBind says, open to other machines although adminPassword is still the default: change it";
+        what = "as telnetBind says, open to other machines although adminPassword is still the default: "
+               "change it";
     else if (is_default && !is_set)
-        what = "this machine only, because adminPassword is still the default; change it, or set telnetBind, to open it";
+        what = "this machine only, because adminPassword is still the default; change it, or set telnetBind, "
+               "to open it";
     else if (is_default)
         what = "as telnetBind says, this machine only; adminPassword is still the default";
     snprintf(sentence, TELNET_BIND_SENTENCE_MAX, "the telnet console listens on %s (%s)", where, what);

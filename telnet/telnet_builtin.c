@@ -1,5 +1,5 @@
-/* telnet_builtin.c - the commands every console has. `auth` and `!n` stand apart: the first is executed by telnet_login.c
- * before a session may do anything else, the second is another command's line.
+/* telnet_builtin.c - the commands every console has. `auth` and `!n` stand apart: the first is executed by
+ * telnet_login.c before a session may do anything else, the second is another command's line.
  * Threads: the server's reactor. */
 #include "telnet/telnet_internal.h"
 
@@ -57,7 +57,8 @@ static void on_help(struct telnet_call *call, void *arg)
         buf_append_slice(&text, name);
         buf_append_str(&text, " command is not found; help lists the commands.");
     } else {
-        buf_printf(&text, "usage:%s\n%s", command->usage != NULL ? command->usage : command->name, command->help);
+        buf_printf(&text, "usage:%s\n%s", command->usage != NULL ? command->usage : command->name,
+                   command->help);
     }
     telnet_reply_text_slice(call, buf_slice(&text));
     buf_fini(&text);
@@ -100,7 +101,10 @@ const struct telnet_command telnet_builtin_commands[] = {
      .help = "line editing, history by arrow keys, completion: on for a terminal, off for a script",
      .handler = on_edit},
     {.name = "exit", .usage = "exit", .help = "close this session", .handler = on_exit_command},
-    {.name = "help", .usage = "help <command>", .help = "this list, or a command's usage", .handler = on_help},
+    {.name = "help",
+     .usage = "help <command>",
+     .help = "this list, or a command's usage",
+     .handler = on_help},
     {.name = "history",
      .usage = "history",
      .help = "the last commands of this session with their numbers",

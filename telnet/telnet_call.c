@@ -1,7 +1,7 @@
 /* telnet_call.c - the life of a call: made by a session, ended by the handler's reply.
  *
- * A call is in its server's list until it is replied; when its session ends or gives up, only call->session is cleared, and
- * when the server ends, call->server too: the handler's pointer stays good until it replies.
+ * A call is in its server's list until it is replied; when its session ends or gives up, only call->session
+ * is cleared, and when the server ends, call->server too: the handler's pointer stays good until it replies.
  * Threads: the server's reactor. */
 #include "telnet/telnet_internal.h"
 

@@ -1,11 +1,13 @@
 /* telnet_call.h - one command line that is being answered: what was typed, by whom, and the reply.
  *
- * A handler receives a call and ends it exactly once, by one of the telnet_reply_* functions, at once or later: the session
- * waits meanwhile (what is typed ahead is kept, bounded). After the reply the call is gone. A call outlives its session: when
- * the peer leaves, presses ctrl-c or the call times out, the handler's late reply is dropped, and still must be made.
+ * A handler receives a call and ends it exactly once, by one of the telnet_reply_* functions, at once or
+ * later: the session waits meanwhile (what is typed ahead is kept, bounded). After the reply the call is
+ * gone. A call outlives its session: when the peer leaves, presses ctrl-c or the call times out, the
+ * handler's late reply is dropped, and still must be made.
  *
- * Threads: all functions on the reactor of the server that made the call. A handler that works elsewhere posts the outcome
- * to telnet_call_reactor(). Strings and slices returned here belong to the call and are valid until the reply. */
+ * Threads: all functions on the reactor of the server that made the call. A handler that works elsewhere
+ * posts the outcome to telnet_call_reactor(). Strings and slices returned here belong to the call and are
+ * valid until the reply. */
 #ifndef CJMQ_TELNET_TELNET_CALL_H
 #define CJMQ_TELNET_TELNET_CALL_H
 
@@ -45,11 +47,12 @@ enum telnet_status {
 const char *telnet_status_text(int status);
 
 /* --- what was typed --- */
-/* Words of the line before its JSON, split on white space; word 0 is the command's name. `i` < telnet_call_word_count(). */
+/* Words of the line before its JSON, split on white space; word 0 is the command's name. `i` <
+ * telnet_call_word_count(). */
 size_t telnet_call_word_count(const struct telnet_call *call);
 struct slice telnet_call_word(const struct telnet_call *call, size_t i);
-/* The JSON text as typed, from its first bracket to the matching one, lines joined by '\n'. Empty when the command takes no
- * JSON (see TELNET_TAKES_JSON) or none was given. Balanced, but not otherwise checked. */
+/* The JSON text as typed, from its first bracket to the matching one, lines joined by '\n'. Empty when the
+ * command takes no JSON (see TELNET_TAKES_JSON) or none was given. Balanced, but not otherwise checked. */
 struct slice telnet_call_json(const struct telnet_call *call);
 /* What stood behind the JSON on its last line, without blanks around it; JMQ ignores it. */
 struct slice telnet_call_trailing(const struct telnet_call *call);
@@ -61,7 +64,8 @@ const char *telnet_call_password(const struct telnet_call *call);
 /* "1.2.3.4:5678" */
 const char *telnet_call_peer(const struct telnet_call *call);
 struct reactor *telnet_call_reactor(const struct telnet_call *call);
-/* False once nobody waits for the reply any more: a handler of many steps may stop early (and still replies, to no effect). */
+/* False once nobody waits for the reply any more: a handler of many steps may stop early (and still replies,
+ * to no effect). */
 bool telnet_call_wanted(const struct telnet_call *call);
 
 /* --- options, JMQ's way: "-t NAME", "--topic NAME"; no joined forms --- */
@@ -72,14 +76,15 @@ struct telnet_option {
     bool given;            /* out */
     struct slice value;    /* out: valid as long as the call */
 };
-/* Reads the call's words from `first` on into `options` (n entries, out-fields are reset). 0, or ERR_INVAL for an unknown or
- * joined option, a missing value, a surplus word; then `why` (may be NULL; static text or a word of the call) names it. */
+/* Reads the call's words from `first` on into `options` (n entries, out-fields are reset). 0, or ERR_INVAL
+ * for an unknown or joined option, a missing value, a surplus word; then `why` (may be NULL; static text or a
+ * word of the call) names it. */
 int telnet_call_options(const struct telnet_call *call, size_t first, struct telnet_option *options, size_t n,
                         struct slice *why);
 
 /* --- the reply: exactly one of these per call --- */
-/* JMQ's TelnetResult: {"message":...,"status":N,"type":...} in this order, without blanks. NULL message or type: left out.
- * Bytes that are not UTF-8 arrive as U+FFFD. The strings are copied. */
+/* JMQ's TelnetResult: {"message":...,"status":N,"type":...} in this order, without blanks. NULL message or
+ * type: left out. Bytes that are not UTF-8 arrive as U+FFFD. The strings are copied. */
 void telnet_reply_result(struct telnet_call *call, int status, const char *type, const char *message);
 /* The same with a message that is not zero-terminated (ptr NULL: left out). */
 void telnet_reply_result_slice(struct telnet_call *call, int status, const char *type, struct slice message);

@@ -2,8 +2,8 @@
  *
  *   serving    reads while the session wants input, writes what it has
  *   closing    the session is over: what it has left to say is written       (session->closing)
- *   lingering  all is written, our side is shut down: what the peer still sends is read and dropped, since closing with
- *              unread input would reset the connection and take our last words with it
+ *   lingering  all is written, our side is shut down: what the peer still sends is read and dropped, since
+ *              closing with unread input would reset the connection and take our last words with it
  * The last two end after CLOSE_LINGER_MS at the latest.
  *
  * Threads: the server's reactor. */
@@ -80,8 +80,8 @@ static void watch(struct telnet_conn *c)
     reactor_io_set(c->io, events);
 }
 
-/* Writes what there is and lets the session go on as its output shrinks; may free the connection. Called whenever anything
- * has happened. */
+/* Writes what there is and lets the session go on as its output shrinks; may free the connection. Called
+ * whenever anything has happened. */
 static void conn_pump(void *arg)
 {
     struct telnet_conn *c = arg;
@@ -149,7 +149,8 @@ static void on_deadline(void *arg)
 
 void telnet_conn_new(struct telnet_server *server, int fd, const struct net_addr *peer)
 {
-    /* Clients send the data mark behind an interrupt as urgent data: out of line, its IAC would swallow the next byte. */
+    /* Clients send the data mark behind an interrupt as urgent data: out of line, its IAC would swallow the
+     * next byte. */
     int on = 1;
     setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
 

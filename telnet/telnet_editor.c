@@ -1,11 +1,13 @@
 /* telnet_editor.c - the line and the keys that change it.
  *
- * Keys arrive in three forms, told apart by enum key_state: text and control bytes (KEY_PLAIN), ESC + one byte (KEY_ESC),
- * and ESC [ parameters final / ESC O final (KEY_CSI, KEY_SS3). Text at the end of the line is echoed as it comes; every other
- * change marks the line dirty and is drawn once, when the keys at hand are used up: pasting costs one redraw per read.
+ * Keys arrive in three forms, told apart by enum key_state: text and control bytes (KEY_PLAIN), ESC + one
+ * byte (KEY_ESC), and ESC [ parameters final / ESC O final (KEY_CSI, KEY_SS3). Text at the end of the line is
+ * echoed as it comes; every other change marks the line dirty and is drawn once, when the keys at hand are
+ * used up: pasting costs one redraw per read.
  *
  * Threads: one owner.
- * Invariants: 1. The text holds whole UTF-8 characters and no control characters.   2. cursor is at a character's begin.
+ * Invariants: 1. The text holds whole UTF-8 characters and no control characters.
+ *             2. cursor is at a character's begin.
  *             3. While not dirty, the screen shows prompt and text, with its cursor at the text's. */
 #include "telnet/telnet_editor.h"
 
@@ -155,8 +157,8 @@ static void move_to(struct telnet_editor *ed, size_t cursor)
     }
 }
 
-/* Adds what a terminal can show: whole characters that are not controls. The rest of a character that the keys end within
- * is waited for. */
+/* Adds what a terminal can show: whole characters that are not controls. The rest of a character that the
+ * keys end within is waited for. */
 static void type_bytes(struct telnet_editor *ed, struct slice keys)
 {
     struct buf joined = {0};
@@ -170,7 +172,8 @@ static void type_bytes(struct telnet_editor *ed, struct slice keys)
         size_t run = 0;
         uint32_t cp;
         int n;
-        while ((n = telnet_utf8_decode(slice_of(keys.ptr + run, keys.len - run), &cp)) > 0 && !(cp >= 0x80 && cp < 0xa0))
+        while ((n = telnet_utf8_decode(slice_of(keys.ptr + run, keys.len - run), &cp)) > 0 &&
+               !(cp >= 0x80 && cp < 0xa0))
             run += (size_t)n;
         insert_text(ed, slice_of(keys.ptr, run));
         keys = slice_of(keys.ptr + run, keys.len - run);
@@ -350,7 +353,8 @@ static void delete_left(struct telnet_editor *ed)
     if (from == ed->cursor)
         return;
     bool was_dirty = ed->dirty;
-    bool erased = !was_dirty && at_end && telnet_utf8_decode(slice_of(line.ptr + from, line.len - from), &cp) > 0 &&
+    bool erased = !was_dirty && at_end &&
+                  telnet_utf8_decode(slice_of(line.ptr + from, line.len - from), &cp) > 0 &&
                   telnet_screen_try_erase(&ed->screen, telnet_utf8_columns(cp));
     remove_text(ed, from, ed->cursor);
     ed->dirty = was_dirty || !erased;
@@ -489,7 +493,8 @@ static void on_tilde(struct telnet_editor *ed)
     }
 }
 
-/* The final byte of ESC [ ... or ESC O ...; with a modifier ("1;5" is ctrl, "1;3" alt, rxvt's "5") arrows go by words. */
+/* The final byte of ESC [ ... or ESC O ...; with a modifier ("1;5" is ctrl, "1;3" alt, rxvt's "5") arrows go
+ * by words. */
 static void on_arrow(struct telnet_editor *ed, unsigned char key, bool is_application)
 {
     char last = ed->param_len > 0 ? ed->param[ed->param_len - 1] : 0;

@@ -1,7 +1,7 @@
 /* telnet_editor.h - one line being typed at a terminal: keys in, screen updates out.
  *
- * Bytes that the terminal sends are fed in; what it shall show is appended to `out`. The editor knows no socket and no
- * session: it asks for completions through a function and reads the history it is given.
+ * Bytes that the terminal sends are fed in; what it shall show is appended to `out`. The editor knows no
+ * socket and no session: it asks for completions through a function and reads the history it is given.
  * Threads: one owner. */
 #ifndef CJMQ_TELNET_TELNET_EDITOR_H
 #define CJMQ_TELNET_TELNET_EDITOR_H
@@ -29,8 +29,8 @@ void telnet_editor_free(struct telnet_editor *ed);
 void telnet_editor_set_width(struct telnet_editor *ed, unsigned columns);
 /* Longest line in bytes. */
 void telnet_editor_set_limit(struct telnet_editor *ed, size_t bytes_max);
-/* Begins an empty line: shows the prompt (printable ASCII, borrowed) at the cursor, which stands at the left margin.
- * `shown`: the prompt stands there already. */
+/* Begins an empty line: shows the prompt (printable ASCII, borrowed) at the cursor, which stands at the left
+ * margin. `shown`: the prompt stands there already. */
 void telnet_editor_begin(struct telnet_editor *ed, const char *prompt, bool shown);
 /* Takes keys up to the first event; `*used` bytes of them. */
 enum telnet_editor_event telnet_editor_feed(struct telnet_editor *ed, struct slice keys, size_t *used);

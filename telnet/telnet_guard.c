@@ -1,5 +1,5 @@
-/* telnet_guard.c - addresses with wrong passwords, in a hash table whose order is that of the last failure: an entry that
- * fails again is taken out and put in anew, so the head is always the longest quiet one.
+/* telnet_guard.c - addresses with wrong passwords, in a hash table whose order is that of the last failure:
+ * an entry that fails again is taken out and put in anew, so the head is always the longest quiet one.
  * Threads: one owner.
  * Invariants: 1. At most addresses_max entries.   2. Entries are ordered by failed_ms. */
 #include "telnet/telnet_guard.h"
@@ -47,7 +47,8 @@ unsigned telnet_guard_count(const struct telnet_guard *g)
     return HASH_COUNT(g->entries);
 }
 
-/* IPv4 as the mapped form ::ffff:a.b.c.d, so that both ways of writing it are one address; of IPv6 the first 64 bits. */
+/* IPv4 as the mapped form ::ffff:a.b.c.d, so that both ways of writing it are one address; of IPv6 the first
+ * 64 bits. */
 static struct guard_key key_of(const struct net_addr *addr)
 {
     struct guard_key key = {{0}};

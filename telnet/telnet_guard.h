@@ -1,6 +1,6 @@
-/* telnet_guard.h - slows down the guessing of passwords: each wrong one makes its address wait longer for the next try,
- * over all its sessions. Knows no clock and no timer: the caller tells the time (monotonic milliseconds).
- * IPv6 addresses count by their /64, which is what one machine commands.
+/* telnet_guard.h - slows down the guessing of passwords: each wrong one makes its address wait longer for the
+ * next try, over all its sessions. Knows no clock and no timer: the caller tells the time (monotonic
+ * milliseconds). IPv6 addresses count by their /64, which is what one machine commands.
  * Threads: one owner. */
 #ifndef CJMQ_TELNET_TELNET_GUARD_H
 #define CJMQ_TELNET_TELNET_GUARD_H

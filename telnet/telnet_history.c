@@ -1,4 +1,5 @@
-/* telnet_history.c - a short array, oldest first: it is walked by people, so moving a hundred pointers is cheap enough.
+/* telnet_history.c - a short array, oldest first: it is walked by people, so moving a hundred pointers is
+ * cheap enough.
  * Threads: one owner.
  * Invariants: 1. count <= count_max, bytes <= bytes_max.   2. ids grow without gaps from entry to entry. */
 #include "telnet/telnet_history.h"

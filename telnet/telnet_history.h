@@ -1,4 +1,5 @@
-/* telnet_history.h - the commands of one session, numbered from 1, the oldest giving way when a limit is reached.
+/* telnet_history.h - the commands of one session, numbered from 1, the oldest giving way when a limit is
+ * reached.
  * Threads: one owner. */
 #ifndef CJMQ_TELNET_TELNET_HISTORY_H
 #define CJMQ_TELNET_TELNET_HISTORY_H
@@ -21,7 +22,8 @@ struct telnet_history {
 
 void telnet_history_init(struct telnet_history *h, unsigned count_max, size_t bytes_max);
 void telnet_history_fini(struct telnet_history *h);
-/* Records a command, line breaks in it as blanks. Not when it equals the newest one, nor when it alone exceeds bytes_max. */
+/* Records a command, line breaks in it as blanks. Not when it equals the newest one, nor when it alone
+ * exceeds bytes_max. */
 void telnet_history_add(struct telnet_history *h, struct slice command);
 /* The command of that number, or NULL; valid until the next add. */
 const char *telnet_history_lookup(const struct telnet_history *h, uint64_t id);

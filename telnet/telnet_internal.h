@@ -2,7 +2,8 @@
  *
  *   telnet_server.c    listener, limits, list of connections
  *   telnet_conn.c      one socket: reads, writes, back-pressure, closing
- *   telnet_session.c   one peer: telnet protocol, lines, modes, what is being executed; no socket
+ *   telnet_session.c   one peer: lines, commands, what is being executed; no socket
+ *   telnet_protocol.c  the session's telnet side: interrupts, options, line editing on and off
  *   telnet_login.c     the session's auth
  *   telnet_builtin.c   help, clear, exit, history, edit
  *   telnet_call.c      the handle that handlers reply through
@@ -60,10 +61,12 @@ struct telnet_command_text {
     struct slice text;
     size_t json_begin, json_end; /* equal: no JSON */
 };
-struct telnet_call *telnet_call_new(struct telnet_session *session, const struct telnet_command_text *command);
+struct telnet_call *telnet_call_new(struct telnet_session *session,
+                                    const struct telnet_command_text *command);
 /* The session waits no longer: the reply will be dropped. */
 void telnet_call_abandon(struct telnet_call *call);
-/* Replies of built-in commands: bytes as they are, no line break added, then the prompt; or the end of the session. */
+/* Replies of built-in commands: bytes as they are, no line break added, then the prompt; or the end of the
+ * session. */
 void telnet_reply_raw(struct telnet_call *call, struct slice bytes);
 void telnet_reply_exit(struct telnet_call *call);
 /* telnet_call_options() on any words. */
@@ -122,8 +125,8 @@ struct telnet_session {
 };
 
 /* `wake(wake_arg)` is called last thing after anything has happened; it may free the session. */
-struct telnet_session *telnet_session_new(struct telnet_server *server, const struct net_addr *peer, reactor_fn wake,
-                                          void *wake_arg);
+struct telnet_session *telnet_session_new(struct telnet_server *server, const struct net_addr *peer,
+                                          reactor_fn wake, void *wake_arg);
 void telnet_session_free(struct telnet_session *s);
 /* Bytes from the socket. */
 void telnet_session_receive(struct telnet_session *s, struct slice bytes);
@@ -148,8 +151,18 @@ void telnet_session_put_result(struct telnet_session *s, int status, const char 
 void telnet_session_put_prompt(struct telnet_session *s);
 /* The end of being busy: goes on with what is typed ahead (when not inside another entry, which will). */
 void telnet_session_done(struct telnet_session *s);
+
+/* --- between a session and its telnet side --- */
+/* Makes s->protocol. */
+void telnet_protocol_init(struct telnet_session *s);
 /* Line editing on or off, and the telnet options that go with it. */
 void telnet_session_edit(struct telnet_session *s, bool on);
+/* Executes what has been typed, as far as that may be now; true when it was anything. */
+bool telnet_session_run_input(struct telnet_session *s);
+/* Says what is still to be said about an interrupt. */
+void telnet_session_answer_interrupt(struct telnet_session *s);
+void telnet_session_begin_edited_line(struct telnet_session *s, bool prompt_shown);
+void telnet_session_flush_screen(struct telnet_session *s);
 
 /* --- login --- */
 /* Executes `auth ...`: replies at once or after the delays of the guard. */

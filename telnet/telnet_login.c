@@ -1,7 +1,7 @@
 /* telnet_login.c - `auth -u USER -p PASSWORD`, at the pace that the guard allows.
  *
- * A password is looked at only when its address has no delay to serve, and a refusal is held back for the delay that it
- * costs: dropping the connection or opening many at once gains no further guess.
+ * A password is looked at only when its address has no delay to serve, and a refusal is held back for the
+ * delay that it costs: dropping the connection or opening many at once gains no further guess.
  *
  *   (line) -> AUTH_WAIT     telnet_login(): the address has a delay to serve
  *   AUTH_WAIT -> AUTH_WAIT  telnet_login_on_timer(): another session of the address failed meanwhile
@@ -77,7 +77,8 @@ static void on_wrong_password(struct telnet_session *s)
 {
     int64_t delay = telnet_guard_failed(&s->server->guard, &s->peer, reactor_now_ms(s->server->reactor));
     s->server->stats.auth_failures++;
-    log_warn("wrong user or password peer=%s; its next try waits delay_ms=%lld", s->peer_text, (long long)delay);
+    log_warn("wrong user or password peer=%s; its next try waits delay_ms=%lld", s->peer_text,
+             (long long)delay);
     telnet_login_cancel(s);
     s->busy = TELNET_AUTH_REFUSE;
     reactor_timer_start(s->timer, delay, 0);

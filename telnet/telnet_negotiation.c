@@ -124,8 +124,8 @@ static struct side their_side(const struct telnet_negotiation *n, unsigned char 
     return (struct side){n->protocol, option, TELNET_DO, TELNET_DONT};
 }
 
-static enum telnet_option_change hear(struct telnet_option_side *sides, const struct side *side, int index, bool allowed,
-                                      bool on)
+static enum telnet_option_change hear(struct telnet_option_side *sides, const struct side *side, int index,
+                                      bool allowed, bool on)
 {
     if (index < 0) {
         if (on)
@@ -151,14 +151,16 @@ void telnet_negotiation_ask_theirs(struct telnet_negotiation *n, unsigned char o
     ask(&n->theirs[i], &side, on);
 }
 
-enum telnet_option_change telnet_negotiation_on_ours(struct telnet_negotiation *n, unsigned char option, bool on)
+enum telnet_option_change telnet_negotiation_on_ours(struct telnet_negotiation *n, unsigned char option,
+                                                     bool on)
 {
     int i = index_of(option);
     struct side side = our_side(n, option);
     return hear(n->ours, &side, i, i >= 0 && known[i].ours, on);
 }
 
-enum telnet_option_change telnet_negotiation_on_theirs(struct telnet_negotiation *n, unsigned char option, bool on)
+enum telnet_option_change telnet_negotiation_on_theirs(struct telnet_negotiation *n, unsigned char option,
+                                                       bool on)
 {
     int i = index_of(option);
     struct side side = their_side(n, option);

@@ -1,7 +1,8 @@
 /* telnet_negotiation.h - which telnet options are on, on either side: RFC 1143's method, which never loops.
  *
- * libtelnet cuts options out of the stream and writes them; its own bookkeeping is not used, because it does not tell when a
- * client refuses what we asked for. Options outside of the table are refused, each time they are asked for.
+ * libtelnet cuts options out of the stream and writes them; its own bookkeeping is not used, because it does
+ * not tell when a client refuses what we asked for. Options outside of the table are refused, each time they
+ * are asked for.
  * Threads: one owner. Zero-initialised but for `protocol`: every option is off. */
 #ifndef CJMQ_TELNET_TELNET_NEGOTIATION_H
 #define CJMQ_TELNET_TELNET_NEGOTIATION_H
@@ -29,11 +30,14 @@ enum telnet_option_change {
     TELNET_OPTION_ENDED,   /* off, or the client refuses it */
 };
 
-/* Asks for an option of the table (asserted) to be on or off, on our side (WILL, WONT) or theirs (DO, DONT). */
+/* Asks for an option of the table (asserted) to be on or off, on our side (WILL, WONT) or
+ * theirs (DO, DONT). */
 void telnet_negotiation_ask_ours(struct telnet_negotiation *n, unsigned char option, bool on);
 void telnet_negotiation_ask_theirs(struct telnet_negotiation *n, unsigned char option, bool on);
 /* What the client says: `on` is DO (ours) or WILL (theirs). Answers where an answer is due. */
-enum telnet_option_change telnet_negotiation_on_ours(struct telnet_negotiation *n, unsigned char option, bool on);
-enum telnet_option_change telnet_negotiation_on_theirs(struct telnet_negotiation *n, unsigned char option, bool on);
+enum telnet_option_change telnet_negotiation_on_ours(struct telnet_negotiation *n, unsigned char option,
+                                                     bool on);
+enum telnet_option_change telnet_negotiation_on_theirs(struct telnet_negotiation *n, unsigned char option,
+                                                       bool on);
 
 #endif

@@ -22,7 +22,8 @@ void telnet_screen_set_width(struct telnet_screen *s, unsigned columns)
         s->column = s->width - 1;
 }
 
-/* Where the cursor stands after `text`, shown from `p` on. A character that does not fit in its row begins the next one. */
+/* Where the cursor stands after `text`, shown from `p` on. A character that does not fit in its row begins
+ * the next one. */
 static struct position advance(const struct telnet_screen *s, struct position p, struct slice text)
 {
     while (text.len > 0) {
@@ -68,7 +69,8 @@ static void move(struct telnet_screen *s, struct position to)
     s->column = to.column;
 }
 
-/* After writing up to `end`: terminals stay in a full row until the next character comes, so we leave it for them. */
+/* After writing up to `end`: terminals stay in a full row until the next character comes, so we leave it for
+ * them. */
 static void settle(struct telnet_screen *s, struct position end)
 {
     if (end.column >= s->width)

@@ -1,8 +1,10 @@
 /* telnet_screen.h - draws prompt and line on a terminal of known width, wrapping over rows.
  *
- * Positions count from the prompt's first column. Sequences are ECMA-48's that every terminal knows: ESC [ n A/B/C, J, K, H.
+ * Positions count from the prompt's first column. Sequences are ECMA-48's that every terminal knows: ESC [ n
+ * A/B/C, J, K, H.
  * Threads: one owner.
- * Invariants: 1. (row, column) is where the terminal's cursor stands.   2. column < width: a full row is left at once. */
+ * Invariants: 1. (row, column) is where the terminal's cursor stands.   2. column < width: a full row is left
+ *             at once. */
 #ifndef CJMQ_TELNET_TELNET_SCREEN_H
 #define CJMQ_TELNET_TELNET_SCREEN_H
 

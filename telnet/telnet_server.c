@@ -1,7 +1,7 @@
 /* telnet_server.c - listens, keeps the number of sessions in bounds, owns what sessions share.
  * Threads: the server's reactor.
- * Invariants: 1. stats.sessions is the length of `conns` and never above sessions_max.   2. stats.calls is the length of
- *             `calls`. */
+ * Invariants: 1. stats.sessions is the length of `conns` and never above sessions_max.   2. stats.calls is
+ *             the length of `calls`. */
 #define LOG_COMPONENT "telnet"
 #include "telnet/telnet_internal.h"
 
@@ -64,7 +64,8 @@ struct telnet_server *telnet_server_new(struct reactor *r, const struct telnet_o
 static void refuse(struct telnet_server *s, int fd, const struct net_addr *peer)
 {
     char text[128], peer_text[NET_ADDR_TEXT_MAX];
-    int len = snprintf(text, sizeof text, "{\"message\":\"too many sessions: %u of %u are open\",\"status\":-1}\r\n",
+    int len = snprintf(text, sizeof text,
+                       "{\"message\":\"too many sessions: %u of %u are open\",\"status\":-1}\r\n",
                        s->stats.sessions, s->options.sessions_max);
     if (send(fd, text, (size_t)len, MSG_NOSIGNAL) < 0)
         log_debug("refusal not sent peer=%s", net_addr_format(peer, peer_text));

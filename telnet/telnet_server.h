@@ -1,8 +1,8 @@
-/* telnet_server.h - the admin console: a line-oriented server that speaks JMQ's telnet dialect byte for byte, and gives
- * line editing, history and completion to terminals that ask for it.
+/* telnet_server.h - the admin console: a line-oriented server that speaks JMQ's telnet dialect byte for byte,
+ * and gives line editing, history and completion to terminals that ask for it.
  *
- * The server knows sessions, authentication, editing and the table of commands; what the commands do is the daemon's.
- * Built in: auth, help, clear, exit, history, edit, !n. docs/telnet.md is the reference for users.
+ * The server knows sessions, authentication, editing and the table of commands; what the commands do is the
+ * daemon's. Built in: auth, help, clear, exit, history, edit, !n. docs/telnet.md is the reference for users.
  *
  * Threads: everything on the reactor given to telnet_server_new(); handlers are called there. */
 #ifndef CJMQ_TELNET_TELNET_SERVER_H
@@ -18,8 +18,8 @@
 struct reactor;
 struct telnet_server;
 
-/* The sub-words named in `json_sub_words` are followed by a JSON array or object, which may hold blanks and go over several
- * lines; without the flag a line is split on white space throughout. */
+/* The sub-words named in `json_sub_words` are followed by a JSON array or object, which may hold blanks and
+ * go over several lines; without the flag a line is split on white space throughout. */
 enum { TELNET_TAKES_JSON = 1 };
 
 /* Answers one line: see telnet_call.h for how and when. `arg` is the command's. */
@@ -27,9 +27,9 @@ typedef void (*telnet_handler_fn)(struct telnet_call *call, void *arg);
 
 struct telnet_command {
     const char *name;           /* "topic"; case-sensitive, as in JMQ */
-    const char *sub_words;      /* "get set check": for completion; words that start with '-' complete anywhere. NULL: none */
+    const char *sub_words;      /* "get set check": for completion; NULL: none. "-t" fits in any place */
     const char *json_sub_words; /* with TELNET_TAKES_JSON: "set check", matched in any case */
-    const char *usage;          /* "topic get [VERSION] | ...": shown by `help topic` after "usage:"; "\n" allowed */
+    const char *usage;          /* "topic get [VERSION]...": for `help topic`, after "usage:" */
     const char *help;           /* one line for `help` */
     unsigned flags;
     telnet_handler_fn handler;
@@ -40,10 +40,10 @@ struct telnet_options {
     const char *admin_user;        /* borrowed by telnet_server_new(), copied; */
     const char *admin_password;    /* no NULLs */
     unsigned sessions_max;         /* one more is told so and closed */
-    unsigned calls_max;            /* commands whose handler has not replied yet, sessions that left included */
-    size_t line_bytes_max;         /* one command, its JSON included; a longer one is told so and closes the session */
+    unsigned calls_max;            /* commands not replied yet, those of sessions that left included */
+    size_t line_bytes_max;         /* one command with its JSON; a longer one is told so and closed */
     size_t login_line_bytes_max;   /* the same before auth */
-    size_t output_bytes_max;       /* unsent reply bytes above which a session executes and reads nothing more */
+    size_t output_bytes_max;       /* unsent reply bytes above which nothing more is executed and read */
     size_t typeahead_bytes_max;    /* input kept while a command is being answered */
     unsigned history_max;          /* commands remembered per session */
     size_t history_bytes_max;      /* and their text together */
@@ -56,20 +56,22 @@ struct telnet_options {
     unsigned auth_addresses_max;   /* addresses remembered; the longest quiet one gives way */
 };
 
-/* Fills in the defaults: user jmq, password jmq, 64 sessions, 256 calls, lines of 1 MiB (64 KiB before auth), 1 MiB of output,
- * 64 KiB of type-ahead, 100 commands and 256 KiB of history, idle 30 min, login 2 min, call 30 s, delays 500 ms to 30 s,
- * forgotten after 15 min, 1024 addresses. */
+/* Fills in the defaults: user jmq, password jmq, 64 sessions, 256 calls, lines of 1 MiB (64 KiB before auth),
+ * 1 MiB of output, 64 KiB of type-ahead, 100 commands and 256 KiB of history, idle 30 min, login 2 min, call
+ * 30 s, delays 500 ms to 30 s, forgotten after 15 min, 1024 addresses. */
 void telnet_options_init(struct telnet_options *options);
 
-/* A server without listener. `commands` (n entries) is borrowed for the server's life, as are its strings; names must differ
- * from each other and from the built-in ones (asserted). Never NULL. */
+/* A server without listener. `commands` (n entries) is borrowed for the server's life, as are its strings;
+ * names must differ from each other and from the built-in ones (asserted). Never NULL. */
 struct telnet_server *telnet_server_new(struct reactor *r, const struct telnet_options *options,
                                         const struct telnet_command *commands, size_t n);
-/* Listens on `addr` (port 0: any free one). Once per server. 0 or ERR_* of net_listen() with the address in `eb`. */
+/* Listens on `addr` (port 0: any free one). Once per server. 0 or ERR_* of net_listen() with the address in
+ * `eb`. */
 int telnet_server_listen(struct telnet_server *s, const struct net_addr *addr, struct errbuf *eb);
 /* The bound address. 0, or ERR_STATE before telnet_server_listen(). */
 int telnet_server_addr(const struct telnet_server *s, struct net_addr *out);
-/* Closes listener and sessions at once, what is unsent included. Calls still open stay valid for their handlers until replied. */
+/* Closes listener and sessions at once, what is unsent included. Calls still open stay valid for their
+ * handlers until replied. */
 void telnet_server_free(struct telnet_server *s);
 
 struct telnet_stats {
@@ -84,7 +86,8 @@ struct telnet_stats {
 };
 void telnet_server_stats(const struct telnet_server *s, struct telnet_stats *out);
 
-/* JMQ's management port of a listen port: port % 10000 + 10000 (9876 -> 19876, 50088 -> 10088). Any thread. */
+/* JMQ's management port of a listen port: port % 10000 + 10000 (9876 -> 19876, 50088 -> 10088).
+ * Any thread. */
 uint16_t telnet_default_port(uint16_t listen_port);
 
 #define TELNET_DEFAULT_USER "jmq"
@@ -92,13 +95,15 @@ uint16_t telnet_default_port(uint16_t listen_port);
 #define TELNET_BIND_SENTENCE_MAX 320
 
 /* Decides where the console listens, and says it in one sentence for the log.
- * bind:     the setting telnetBind, host without port; empty or NULL: not set, then loopback while `password` is still the
- *           default, else any address. "*" is any address.
+ * bind:     the setting telnetBind, host without port; empty or NULL: not set, then loopback while `password`
+ *           is still the default, else any address. "*" is any address.
  * port:     the port to listen on.
  * out:      the address for telnet_server_listen().
- * sentence: TELNET_BIND_SENTENCE_MAX bytes; *warn is set when the default password is reachable from other machines.
- * 0, or ERR_* of net_addr_parse() with the setting in `eb`. Any thread; blocks for a look-up when bind is a name. */
-int telnet_bind_choose(const char *bind, const char *password, uint16_t port, struct net_addr *out, char *sentence,
-                       bool *warn, struct errbuf *eb);
+ * sentence: TELNET_BIND_SENTENCE_MAX bytes; *warn is set when the default password is reachable from other
+ *           machines.
+ * 0, or ERR_* of net_addr_parse() with the setting in `eb`. Any thread; blocks for a look-up when
+ * bind is a name. */
+int telnet_bind_choose(const char *bind, const char *password, uint16_t port, struct net_addr *out,
+                       char *sentence, bool *warn, struct errbuf *eb);
 
 #endif

@@ -1,4 +1,5 @@
-/* telnet_table.h - the commands of a server: the built-in ones and the daemon's, as one table to look up, complete and explain.
+/* telnet_table.h - the commands of a server: the built-in ones and the daemon's, as one table to look up,
+ * complete and explain.
  * Threads: any; nothing changes after telnet_table_init(). */
 #ifndef CJMQ_TELNET_TELNET_TABLE_H
 #define CJMQ_TELNET_TELNET_TABLE_H

@@ -1,9 +1,10 @@
-/* fuzz_telnet.c - anything a peer may send to the console, in pieces of any length, with replies that come at once, late or
- * never, and the session ending at any point.
+/* fuzz_telnet.c - anything a peer may send to the console, in pieces of any length, with replies that come at
+ * once, late or never, and the session ending at any point.
  *
- * Input: byte 0 - flags (1: logged in from the start, 2: line editing from the start); then pieces: a byte n, then n bytes to
- * receive. n = 0: the late replies come; n = 255: the peer ends its input.
- * Asserted besides crashes: what a session holds stays within its limits, and every line's bytes are accounted for. */
+ * Input: byte 0 - flags (1: logged in from the start, 2: line editing from the start); then pieces: a byte n,
+ * then n bytes to receive. n = 0: the late replies come; n = 255: the peer ends its input.
+ * Asserted besides crashes: what a session holds stays within its limits, and every line's bytes are
+ * accounted for. */
 #include "telnet/telnet_internal.h"
 
 #include <stdlib.h>

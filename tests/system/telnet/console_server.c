@@ -1,5 +1,6 @@
-/* console_server.c - the console alone, for tests that drive it with real telnet clients: documents are kept in memory, and
- * `later` answers after a moment. Prints the port it listens on; ends when its standard input does.
+/* console_server.c - the console alone, for tests that drive it with real telnet clients: documents are kept
+ * in memory, and `later` answers after a moment. Prints the port it listens on; ends when its standard input
+ * does.
  * Threads: one. */
 #include "base/reactor.h"
 #include "telnet/document_commands.h"
@@ -114,9 +115,10 @@ int main(void)
     document_commands_init(&documents, &ops, &s, commands);
     commands[DOCUMENT_COMMAND_COUNT] =
         (struct telnet_command){.name = "later", .help = "answers after a moment", .handler = on_later};
-    struct telnet_server *server = telnet_server_new(s.reactor, &options, commands, DOCUMENT_COMMAND_COUNT + 1);
-    if (net_addr_parse(SLICE_LIT("127.0.0.1:0"), &addr, &eb) < 0 || telnet_server_listen(server, &addr, &eb) < 0 ||
-        telnet_server_addr(server, &addr) < 0) {
+    struct telnet_server *server =
+        telnet_server_new(s.reactor, &options, commands, DOCUMENT_COMMAND_COUNT + 1);
+    if (net_addr_parse(SLICE_LIT("127.0.0.1:0"), &addr, &eb) < 0 ||
+        telnet_server_listen(server, &addr, &eb) < 0 || telnet_server_addr(server, &addr) < 0) {
         fprintf(stderr, "console_server: %s\n", eb.text);
         return 1;
     }

@@ -1,6 +1,6 @@
-"""Drives the console with the real telnet program on a pseudo-terminal: what an operator types, and what the screen gets.
+"""Drives the console with the real telnet program on a pseudo-terminal: what an operator types, what he sees.
 
-usage: test_terminal.py CONSOLE_SERVER; exit status 77 when there is no telnet program (the test is then skipped)
+usage: test_terminal.py CONSOLE_SERVER; exit status 77 (skipped) when there is no telnet program
 """
 import os
 import pty
@@ -65,8 +65,8 @@ def plain_session(port):
     t.expect("^C")
     t.expect("\r\n>")
     t.type("topic get\n")
-    t.expect('topic get\r\n{"message":"[ {\\"topic\\": \\"topic_simple\\",\\n    \\"groups\\": [\\"jmq102\\"], '
-             '\\"queues\\": 5} ]","status":0}\r\n>')
+    t.expect('topic get\r\n{"message":"[ {\\"topic\\": \\"topic_simple\\",\\n    '
+             '\\"groups\\": [\\"jmq102\\"], \\"queues\\": 5} ]","status":0}\r\n>')
     t.type("later\n")
     t.expect("it is later now\r\n>")
     return t

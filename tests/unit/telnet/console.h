@@ -1,5 +1,5 @@
-/* console.h - a console without socket for tests: a server with some commands, and sessions that are typed into.
- * The reactor runs only within console_await(), so nothing happens behind a test's back. */
+/* console.h - a console without socket for tests: a server with some commands, and sessions that are typed
+ * into. The reactor runs only within console_await(), so nothing happens behind a test's back. */
 #ifndef CJMQ_TESTS_UNIT_TELNET_CONSOLE_H
 #define CJMQ_TESTS_UNIT_TELNET_CONSOLE_H
 
@@ -74,12 +74,14 @@ static inline void console_on_big(struct telnet_call *call, void *arg)
     free(text);
 }
 
-static inline void console_note(struct console *c, const char *op, enum document_kind kind, int64_t a, int64_t b)
+static inline void console_note(struct console *c, const char *op, enum document_kind kind, int64_t a,
+                                int64_t b)
 {
     snprintf(c->log, sizeof c->log, "%s %s %d %d", op, document_kind_name(kind), (int)a, (int)b);
 }
 
-static inline void console_doc_get(void *arg, struct telnet_call *call, enum document_kind kind, int64_t version)
+static inline void console_doc_get(void *arg, struct telnet_call *call, enum document_kind kind,
+                                   int64_t version)
 {
     struct console *c = arg;
     console_note(c, "get", kind, version, 0);
@@ -89,7 +91,8 @@ static inline void console_doc_get(void *arg, struct telnet_call *call, enum doc
         document_reply_get(call, slice_str(c->stored));
 }
 
-static inline void console_doc_set(void *arg, struct telnet_call *call, enum document_kind kind, struct slice json)
+static inline void console_doc_set(void *arg, struct telnet_call *call, enum document_kind kind,
+                                   struct slice json)
 {
     struct console *c = arg;
     console_note(c, "set", kind, (int64_t)json.len, 0);
@@ -98,7 +101,8 @@ static inline void console_doc_set(void *arg, struct telnet_call *call, enum doc
     document_reply_done(call);
 }
 
-static inline void console_doc_check(void *arg, struct telnet_call *call, enum document_kind kind, struct slice json)
+static inline void console_doc_check(void *arg, struct telnet_call *call, enum document_kind kind,
+                                     struct slice json)
 {
     console_note(arg, "check", kind, (int64_t)json.len, 0);
     if (json.ptr[0] == '{')
@@ -107,26 +111,30 @@ static inline void console_doc_check(void *arg, struct telnet_call *call, enum d
         document_reply_check(call, "first\nsecond\n", json.len > 4 ? 2 : 0);
 }
 
-static inline void console_doc_history(void *arg, struct telnet_call *call, enum document_kind kind, unsigned limit)
+static inline void console_doc_history(void *arg, struct telnet_call *call, enum document_kind kind,
+                                       unsigned limit)
 {
     console_note(arg, "history", kind, limit, 0);
     telnet_reply_text(call, "2 b\n1 a\n");
 }
 
-static inline void console_doc_diff(void *arg, struct telnet_call *call, enum document_kind kind, int64_t from, int64_t to)
+static inline void console_doc_diff(void *arg, struct telnet_call *call, enum document_kind kind,
+                                    int64_t from, int64_t to)
 {
     console_note(arg, "diff", kind, from, to);
     telnet_reply_text(call, "-a\n+b");
 }
 
-static inline void console_doc_rollback(void *arg, struct telnet_call *call, enum document_kind kind, int64_t version)
+static inline void console_doc_rollback(void *arg, struct telnet_call *call, enum document_kind kind,
+                                        int64_t version)
 {
     console_note(arg, "rollback", kind, version, 0);
     document_reply_failed(call, "no registry answers");
 }
 
 static const struct document_ops console_document_ops = {
-    console_doc_get, console_doc_set, console_doc_check, console_doc_history, console_doc_diff, console_doc_rollback,
+    console_doc_get,     console_doc_set,  console_doc_check,
+    console_doc_history, console_doc_diff, console_doc_rollback,
 };
 
 /* --- life --- */
@@ -135,9 +143,12 @@ static inline void console_start(struct console *c, const struct telnet_options 
 {
     *c = (struct console){.reactor = reactor_new("console", 0)};
     document_commands_init(&c->documents, &console_document_ops, c, c->commands);
-    c->commands[2] = (struct telnet_command){
-        .name = "words", .sub_words = "alpha alpine -t --topic", .help = "shows its words", .handler = console_on_words};
-    c->commands[3] = (struct telnet_command){.name = "later", .help = "answers later", .handler = console_on_later, .arg = c};
+    c->commands[2] = (struct telnet_command){.name = "words",
+                                             .sub_words = "alpha alpine -t --topic",
+                                             .help = "shows its words",
+                                             .handler = console_on_words};
+    c->commands[3] = (struct telnet_command){
+        .name = "later", .help = "answers later", .handler = console_on_later, .arg = c};
     c->commands[4] = (struct telnet_command){.name = "big", .help = "long text", .handler = console_on_big};
     c->server = telnet_server_new(c->reactor, options, c->commands, 5);
 }

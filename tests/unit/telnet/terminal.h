@@ -1,5 +1,6 @@
-/* terminal.h - as much of a terminal as the editor relies on: a grid of characters, wrapping as xterm does (a full row is
- * left only when the next character comes), and the sequences ESC [ n A B C D, H, J, K. Anything else fails the test. */
+/* terminal.h - as much of a terminal as the editor relies on: a grid of characters, wrapping as xterm does (a
+ * full row is left only when the next character comes), and the sequences ESC [ n A B C D, H, J, K. Anything
+ * else fails the test. */
 #ifndef CJMQ_TESTS_UNIT_TELNET_TERMINAL_H
 #define CJMQ_TESTS_UNIT_TELNET_TERMINAL_H
 
@@ -12,7 +13,8 @@ struct terminal {
     unsigned width;
     unsigned row, column;
     bool wrap_pending;
-    uint32_t cell[TERMINAL_ROWS][TERMINAL_COLUMNS_MAX]; /* 0: empty; TERMINAL_SECOND_HALF of a double-width character */
+    /* 0: empty; TERMINAL_SECOND_HALF of a double-width character */
+    uint32_t cell[TERMINAL_ROWS][TERMINAL_COLUMNS_MAX];
 };
 
 static inline void terminal_init(struct terminal *t, unsigned width)

@@ -18,7 +18,8 @@ static void choose(const char *bind, const char *password, const char *address, 
 static void test_bind_default_password_listens_on_loopback_only(void **state)
 {
     (void)state;
-    choose(NULL, "jmq", "127.0.0.1:19876", false, "this machine only, because adminPassword is still the default");
+    choose(NULL, "jmq", "127.0.0.1:19876", false,
+           "this machine only, because adminPassword is still the default");
     choose("", "jmq", "127.0.0.1:19876", false, "set telnetBind");
 }
 

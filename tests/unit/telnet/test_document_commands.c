@@ -43,7 +43,9 @@ static void test_document_commands_reply_as_jmq(void **state)
         {"Broker get", "Broker get:text is not found.\r\n>", ""},
         {"broker GET", "{\"message\":\"[{'ip':'127.0.0.1'}]\",\"status\":0}\r\n>", "get broker 0 0"},
         {"topic set nonsense",
-         "{\"message\":\"unknow error: a JSON array is expected after the sub-word, not 'nonsense'\",\"status\":12}\r\n>", ""},
+         "{\"message\":\"unknow error: a JSON array is expected after the sub-word, not "
+         "'nonsense'\",\"status\":12}\r\n>",
+         ""},
     };
     assert_rows(rows, sizeof rows / sizeof *rows);
 }
@@ -76,7 +78,8 @@ static void test_document_commands_check_tells_warnings_and_reasons(void **state
     (void)state;
     static const struct row rows[] = {
         {"topic check [1]", OK, "check topic 3 0"},
-        {"topic check [1,2]", "{\"message\":\"ok, 2 warnings: first; second\",\"status\":0}\r\n>", "check topic 5 0"},
+        {"topic check [1,2]", "{\"message\":\"ok, 2 warnings: first; second\",\"status\":0}\r\n>",
+         "check topic 5 0"},
         {"topic check {}",
          "{\"message\":\"topic[0].type: 'X' is not one of TOPIC, BROADCAST, SEQUENTIAL\",\"status\":12}\r\n>",
          "check topic 2 0"},

@@ -284,8 +284,9 @@ static void test_editor_line_beyond_limit_is_told(void **state)
 static void test_editor_random_keys_screen_always_shows_the_line(void **state)
 {
     struct desk *d = *state;
-    static const char *const keys[] = {"a",      "bc ",    "\xe4\xb8\xad", "\x7f", "\x1b[D", "\x1b[C", "\x01", "\x05",
-                                       "\x0b",   "\x17",   "\x1b[A",       "\x1b[B", "\x1b\x62", "\x1b\x66", "\x1b[3~", "\xe6\x96\x87 x"};
+    static const char *const keys[] = {
+        "a",    "bc ",  "\xe4\xb8\xad", "\x7f",   "\x1b[D",   "\x1b[C",   "\x01",    "\x05",
+        "\x0b", "\x17", "\x1b[A",       "\x1b[B", "\x1b\x62", "\x1b\x66", "\x1b[3~", "\xe6\x96\x87 x"};
     telnet_history_add(&d->history, SLICE_LIT("an old command that is longer than a row"));
     telnet_history_add(&d->history, SLICE_LIT("short"));
     unsigned seed = 12345;
@@ -305,8 +306,8 @@ static void test_editor_random_keys_screen_always_shows_the_line(void **state)
         for (unsigned r = 0; r < TERMINAL_ROWS; r++)
             for (unsigned c = 0; c < WIDTH; c++)
                 if (d->terminal.cell[r][c] != t.cell[r][c])
-                    fail_msg("step %d, row %u column %u: U+%04X, expected U+%04X", i, r, c, d->terminal.cell[r][c],
-                             t.cell[r][c]);
+                    fail_msg("step %d, row %u column %u: U+%04X, expected U+%04X", i, r, c,
+                             d->terminal.cell[r][c], t.cell[r][c]);
     }
 }
 

@@ -50,8 +50,8 @@ static bool client_has_wanted(void *arg)
     struct client *k = arg;
     client_read(k);
     return k->wanted == NULL ? k->ended
-                             : buf_len(&k->text) > 0 && memmem(buf_data(&k->text), buf_len(&k->text), k->wanted,
-                                                               strlen(k->wanted)) != NULL;
+                             : buf_len(&k->text) > 0 && memmem(buf_data(&k->text), buf_len(&k->text),
+                                                               k->wanted, strlen(k->wanted)) != NULL;
 }
 
 /* Runs the server until the client has seen `wanted`, and forgets all it saw. */
@@ -250,7 +250,8 @@ static void test_server_client_that_does_not_read_is_not_executed_for(void **sta
     console_await(&c, commands_stand_still, &c);
     struct telnet_stats stats;
     telnet_server_stats(c.server, &stats);
-    assert_in_range(stats.commands, 1, COMMANDS - 1); /* 60 MB are asked for: the kernel's buffers are far below */
+    /* 60 MB are asked for: the kernel's buffers are far below. */
+    assert_in_range(stats.commands, 1, COMMANDS - 1);
     client_send(&k, "words\r\n");
     client_await(&c, &k, "<words>\r\n>"); /* now it reads, and everything comes */
     telnet_server_stats(c.server, &stats);

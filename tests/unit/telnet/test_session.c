@@ -51,7 +51,8 @@ static void test_session_before_auth_every_line_gets_status_1(void **state)
 {
     struct peer p;
     peer_connect(*state, &p);
-    const char *lines[] = {"\r\n", "help\r\n", "exit\r\n", "!1\r\n", "topic set [\r\n", "broker set [1] -u -p\r\n"};
+    const char *lines[] = {"\r\n",   "help\r\n",        "exit\r\n",
+                           "!1\r\n", "topic set [\r\n", "broker set [1] -u -p\r\n"};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         peer_type(&p, lines[i]);
         peer_expect(&p, NO_AUTH);
@@ -129,7 +130,8 @@ static void test_session_help_never_closes(void **state)
                    "big          long text\r\n"
                    "broker       the broker document: get, set, check, history, diff, rollback\r\n"
                    "clear        empty the screen\r\n"
-                   "edit         line editing, history by arrow keys, completion: on for a terminal, off for a script\r\n"
+                   "edit         line editing, history by arrow keys, completion: on for a terminal, off for "
+                   "a script\r\n"
                    "exit         close this session\r\n"
                    "help         this list, or a command's usage\r\n"
                    "history      the last commands of this session with their numbers\r\n"
@@ -202,8 +204,10 @@ static void test_session_json_string_open_at_line_end_is_refused(void **state)
     peer_connect(*state, &p);
     peer_login(&p);
     peer_type(&p, "topic set [{\"topic:\r\n");
-    peer_expect(&p, "{\"message\":\"a string is not closed at the end of its line; JSON may go on over lines between its "
-                    "parts only\",\"status\":12}\r\n>");
+    peer_expect(
+        &p,
+        "{\"message\":\"a string is not closed at the end of its line; JSON may go on over lines between its "
+        "parts only\",\"status\":12}\r\n>");
     peer_leave(&p);
 }
 
@@ -276,7 +280,8 @@ static void test_session_interrupts_never_glue_to_the_next_command(void **state)
     peer_type_lit(&p, "half\x03words\r\n");
     peer_expect(&p, "\r\n><words>\r\n>");
     peer_type_lit(&p, "half\xff\xf4\xff\xfd\x06words\r\n"); /* IP, DO TIMING-MARK */
-    peer_expect_lit(&p, "\xff\xfc\x06\r\n><words>\r\n>"); /* clients drop what comes before the mark's answer */
+    /* The prompt comes after the mark's answer: clients drop what comes before it. */
+    peer_expect_lit(&p, "\xff\xfc\x06\r\n><words>\r\n>");
     peer_type_lit(&p, "\xff\xed\xff\xfd\x06words\r\n"); /* SUSP: nothing, but the mark is answered again */
     peer_expect_lit(&p, "\xff\xfc\x06<words>\r\n>");
     peer_type_lit(&p, "\xff\xf3words\r\n"); /* BREAK */
@@ -289,9 +294,11 @@ static void test_session_telnet_commands_are_swallowed_wherever_they_are_cut(voi
     struct peer p;
     peer_connect(*state, &p);
     peer_login(&p);
-    /* NOP, data mark, go-ahead, WONT and DONT of what is off, an unknown subnegotiation, WILL LINEMODE, DO STATUS */
-    static const char bytes[] = "wo\xff\xf1r\xff\xf2"
-                                "d\xff\xf9\xff\xfc\x01\xff\xfe\x05s\xff\xfa\x63xyz\xff\xf0 a\xff\xfb\x22\xff\xfd\x05\r\n";
+    /* NOP, data mark, go-ahead, WONT and DONT of what is off, an unknown subnegotiation, WILL LINEMODE, DO
+     * STATUS */
+    static const char bytes[] =
+        "wo\xff\xf1r\xff\xf2"
+        "d\xff\xf9\xff\xfc\x01\xff\xfe\x05s\xff\xfa\x63xyz\xff\xf0 a\xff\xfb\x22\xff\xfd\x05\r\n";
     static const char expected[] = "\xff\xfe\x22\xff\xfc\x05<words><a>\r\n>";
     peer_type_lit(&p, bytes);
     peer_expect_lit(&p, expected);
@@ -502,7 +509,8 @@ static void test_session_call_without_reply_times_out(void **state)
     peer_connect(&c, &p);
     peer_login(&p);
     peer_type(&p, "later\r\n");
-    peer_await(&p, "{\"message\":\"no answer within 5 ms; the command may still take effect\",\"status\":11}\r\n>");
+    peer_await(
+        &p, "{\"message\":\"no answer within 5 ms; the command may still take effect\",\"status\":11}\r\n>");
     assert_false(telnet_call_wanted(c.later));
     peer_type(&p, "words\r\n");
     peer_expect(&p, "<words>\r\n>");
@@ -524,7 +532,8 @@ static void test_session_too_many_open_calls_are_refused(void **state)
     peer_login(&q);
     peer_type(&p, "later\r\n");
     peer_type(&q, "words\r\n");
-    peer_expect(&q, "{\"message\":\"too many commands are waiting for their replies; try again later\",\"status\":-1}\r\n>");
+    peer_expect(&q, "{\"message\":\"too many commands are waiting for their replies; try again "
+                    "later\",\"status\":-1}\r\n>");
     peer_leave(&p);
     peer_leave(&q);
     console_stop(&c);

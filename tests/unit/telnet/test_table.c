@@ -68,14 +68,16 @@ static void test_table_lookup_is_case_sensitive_sub_words_are_not(void **state)
 static void test_options_read_takes_jmqs_forms_only(void **state)
 {
     (void)state;
-    struct telnet_option o[] = {{.short_name = 'u', .long_name = "user"}, {.short_name = 'b', .is_flag = true}};
+    struct telnet_option o[] = {{.short_name = 'u', .long_name = "user"},
+                                {.short_name = 'b', .is_flag = true}};
     struct slice good[] = {SLICE_LIT("--user"), SLICE_LIT("me"), SLICE_LIT("-b")};
     assert_int_equal(telnet_options_read(good, 3, o, 2, NULL), 0);
     assert_true(slice_eq_str(o[0].value, "me"));
     assert_true(o[1].given);
 
     struct slice why = SLICE_NULL;
-    struct slice joined[] = {SLICE_LIT("-ume")}, surplus[] = {SLICE_LIT("-b"), SLICE_LIT("me")}, bare[] = {SLICE_LIT("-u")};
+    struct slice joined[] = {SLICE_LIT("-ume")}, surplus[] = {SLICE_LIT("-b"), SLICE_LIT("me")},
+                 bare[] = {SLICE_LIT("-u")};
     assert_int_equal(telnet_options_read(joined, 1, o, 2, &why), ERR_INVAL);
     assert_true(slice_eq_str(why, "-ume"));
     assert_false(o[1].given);
