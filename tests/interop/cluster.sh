@@ -52,15 +52,19 @@ choose_base_port() {
 # A process that ended but was not yet reaped by its parent counts as ended.
 process_lives() {
   local stat
-  { stat=$(<"/proc/$1/stat"); } 2>/dev/null && [[ ${stat##*) } != Z* ]]
+  { read -r stat <"/proc/$1/stat"; } 2>/dev/null && [[ ${stat##*) } != Z* ]]
 }
 
-# launch NAME COMMAND...: in the background, detached from the caller's terminal and pipes.
+# launch NAME COMMAND...: in the background, detached from the caller's terminal and pipes. A keeper process notes the
+# pid and, at the end, the exit code.
 launch() {
   local name=$1
   shift
-  setsid "$@" </dev/null >>"$dir/$name.out" 2>&1 &
-  echo $! >"$dir/$name.pid"
+  rm -f "$dir/$name.pid" "$dir/$name.exit"
+  # shellcheck disable=SC2016
+  setsid bash -c '"${@:3}" & echo $! >"$1.new" && mv "$1.new" "$1"; wait $!; echo $? >"$2.new" && mv "$2.new" "$2"' \
+    keeper "$dir/$name.pid" "$dir/$name.exit" "$@" </dev/null >>"$dir/$name.out" 2>&1 &
+  until [[ -f $dir/$name.pid ]]; do sleep 0.01; done
 }
 
 await_port() {
@@ -73,11 +77,14 @@ await_port() {
   done
 }
 
+# end_process NAME SIGNAL: fails when it had ended by itself, or did not end as the signal asks.
 end_process() {
-  local name=$1 signal=$2 pid deadline
+  local name=$1 signal=$2 pid deadline code
   [[ -f $dir/$name.pid ]] || return 0
   pid=$(<"$dir/$name.pid")
-  if process_lives "$pid"; then
+  if ! process_lives "$pid"; then
+    signal="no signal"
+  else
     kill "-$signal" "$pid" 2>/dev/null || true
     deadline=$((SECONDS + stop_seconds_max))
     while process_lives "$pid"; do
@@ -86,10 +93,20 @@ end_process() {
         kill -KILL "$pid" 2>/dev/null || true
         deadline=$((SECONDS + stop_seconds_max))
       fi
-      sleep 0.05
+      sleep 0.02
     done
   fi
+  until [[ -f $dir/$name.exit ]]; do sleep 0.01; done
   rm -f "$dir/$name.pid"
+  code=$(<"$dir/$name.exit")
+  case $signal:$code in
+  TERM:0 | KILL:137) ;;
+  TERM:143) [[ ${!name} == apache ]] ;; # what the Java machine says after an orderly end
+  *) false ;;
+  esac || {
+    echo "cluster.sh: $name ended with exit code $code after $signal" >&2
+    return 1
+  }
 }
 
 # --- the two servers -------------------------------------------------------------------------------------------
@@ -185,8 +202,10 @@ start-broker) start_broker ;;
 kill-broker) end_process broker KILL ;;
 stop-broker) end_process broker TERM ;;
 stop)
-  end_process broker TERM
-  end_process registry TERM
+  code=0
+  end_process broker TERM || code=1
+  end_process registry TERM || code=1
+  exit $code
   ;;
 logs)
   for file in "$dir"/*.out "$dir"/logs/*.log; do

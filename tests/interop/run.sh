@@ -19,7 +19,7 @@ readonly cache=${CJMQ_INTEROP_CACHE:-$tree/build/interop}
 readonly bin=${CJMQ_INTEROP_BIN:-$tree/build/release/bin}
 readonly skip_code=77
 # Below the time limit that ctest sets, so that the servers are always stopped from here.
-readonly client_seconds_max=240
+readonly seconds_max=260
 
 usage() {
   echo "usage: run.sh java49|java5|go [SCENARIO...]" >&2
@@ -134,17 +134,21 @@ provide_server() {
 
 # --- running ---------------------------------------------------------------------------------------------------
 
+# run_limited COMMAND...: for what is left of the time after building.
+run_limited() {
+  timeout -k 10 "$((seconds_max > SECONDS ? seconds_max - SECONDS : 1))" "$@"
+}
+
 # The clients write logs and offset files below the home directory: theirs is in the scratch directory.
 run_java() {
-  timeout -k 10 "$client_seconds_max" java -Xmx768m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
+  run_limited java -Xmx768m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
     "-Duser.home=$scratch/home" "-Drocketmq.client.logRoot=$scratch/client-logs" -Drocketmq.client.logLevel=WARN \
     -Drocketmq.client.logFileMaxIndex=2 -Drocketmq.client.rebalance.lockInterval=1000 \
     -cp "$cache/$client/classes:$cache/$client/lib/*" cjmq.interop.Main "$@"
 }
 
 run_go() {
-  HOME=$scratch/home ROCKETMQ_GO_LOG_LEVEL=error timeout -k 10 "$client_seconds_max" "$cache/go/interop" \
-    -log "$scratch/client.log" "$@"
+  run_limited env HOME="$scratch/home" ROCKETMQ_GO_LOG_LEVEL=error "$cache/go/interop" -log "$scratch/client.log" "$@"
 }
 
 clean_up() {
@@ -191,8 +195,9 @@ code=0
 "$run_client" "$@" || code=$?
 case $code in
 0) ;;
-124 | 137) echo "interop.$client: ended after $client_seconds_max s" >&2 ;;
+124 | 137) echo "interop.$client: the client was ended, for $seconds_max s are over" >&2 ;;
 esac
+"$INTEROP_CLUSTER_COMMAND" stop || code=1
 if ((code != 0)); then
   "$INTEROP_CLUSTER_COMMAND" logs
 fi
