@@ -213,9 +213,10 @@ static void deliver_to_requester(void *owner, const struct pending *pending, int
     done(pending->arg, err, NULL, &reason);
 }
 
+/* A connect that failed within this round takes more requests to fail with it, lest each of them starts another connect. */
 static bool conn_takes_requests(const struct conn *c)
 {
-    return c != NULL && (c->state == CONN_OPEN || c->state == CONN_CONNECTING);
+    return c != NULL && (c->state == CONN_OPEN || c->state == CONN_CONNECTING || c->close_err == ERR_CONNECT);
 }
 
 /* The peer's connection, opened when need be; NULL with the reason while the pause lasts. */
@@ -429,6 +430,7 @@ struct remoting_client *remoting_client_new(const struct remoting_client_options
         .frame_bytes_max = cl->options.frame_bytes_max,
         /* Answers are always read: it is the requests that the limit stops, see client_conn_for(). */
         .unsent_bytes_max = SIZE_MAX,
+        .buffered_bytes_max = SIZE_MAX,
         .pending_requests_max = UINT32_MAX,
         .idle_timeout_ms = cl->options.idle_timeout_ms,
     };

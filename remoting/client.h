@@ -29,7 +29,7 @@ struct remoting_client_options {
 };
 
 struct remoting_client *remoting_client_new(const struct remoting_client_options *options);
-/* Fails what is under way with ERR_CLOSED (callbacks are called), closes, frees. */
+/* Fails what is under way with ERR_CLOSED (callbacks are called), closes, frees. Waits for host names that are being looked up. */
 void remoting_client_free(struct remoting_client *c);
 
 /* done(arg, err, answer, eb): exactly once per request, never from inside remoting_client_request(). err 0: `answer` is valid during the call

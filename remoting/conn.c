@@ -25,6 +25,22 @@ static atomic_uint_fast64_t conn_ids;
 
 static void on_conn_timeout(struct wheel_entry *e);
 
+/* Bytes held for this hub's connections: what they sent of unfinished frames, and copies that they have not taken yet. */
+static bool hub_is_over_budget(const struct hub *h)
+{
+    return h->rest_bytes + h->pool.used_bytes > h->limits.buffered_bytes_max;
+}
+
+/* Gives `rest` to the caller, who frees it. */
+static char *conn_take_rest(struct conn *c)
+{
+    char *rest = c->rest;
+    if (rest != NULL)
+        c->hub->rest_bytes -= c->rest_len;
+    c->rest = NULL;
+    return rest;
+}
+
 /* --- life --- */
 
 struct conn *conn_new(struct hub *h, int fd, const struct net_addr *peer)
@@ -150,8 +166,7 @@ void conn_finish(struct conn *c)
         c->next_conn->conn_link = c->conn_link;
     h->conn_count--;
     outq_clear(&c->out, &h->pool);
-    free(c->rest);
-    c->rest = NULL;
+    free(conn_take_rest(c));
     h->ops->on_closed(c, c->close_err, c->close_reason);
     if (c->pending != NULL) {
         pending_fini(c->pending);
@@ -229,7 +244,8 @@ static void conn_io_failed(struct conn *c, const char *what, int error)
 static bool conn_must_pause(const struct conn *c)
 {
     const struct conn_limits *limits = &c->hub->limits;
-    return c->out.unsent > limits->unsent_bytes_max || c->deferred >= limits->pending_requests_max;
+    return c->out.unsent > limits->unsent_bytes_max || c->deferred >= limits->pending_requests_max ||
+           (c->out.unsent > 0 && hub_is_over_budget(c->hub));
 }
 
 static void conn_dispatch(struct conn *c, struct slice frame)
@@ -250,6 +266,24 @@ static void conn_dispatch(struct conn *c, struct slice frame)
         c->is_paused = true;
 }
 
+/* `n` more bytes lie in `rest`. Memory counts as it is written, not as it is asked for: a length word alone holds nothing. */
+static void conn_rest_grown(struct conn *c, size_t n)
+{
+    struct hub *h = c->hub;
+    struct errbuf eb;
+    unsigned dropped;
+    c->rest_len += n;
+    h->rest_bytes += n;
+    if (c->rest_len <= REST_ALWAYS_MAX || c->is_paused || !hub_is_over_budget(h))
+        return;
+    counter_add(&h->counters.too_big, 1);
+    errbuf_format(&eb, "no room for a frame of %zu bytes: the connections of this thread hold %zu bytes, the limit is %zu", c->rest_cap,
+                  h->rest_bytes + h->pool.used_bytes, h->limits.buffered_bytes_max);
+    if (hub_may_log(h, &dropped))
+        log_warn("peer=%s closing: %s (dropped_lines=%u)", c->peer_text, eb.text, dropped);
+    conn_abort(c, ERR_LIMIT, &eb);
+}
+
 /* Keeps input for later. `frame_bytes`: of the frame that it begins, when that is known. */
 static void conn_keep_rest(struct conn *c, const char *p, size_t n, size_t frame_bytes)
 {
@@ -264,8 +298,9 @@ static void conn_keep_rest(struct conn *c, const char *p, size_t n, size_t frame
         return;
     }
     memcpy(c->rest, p, n);
-    c->rest_len = n;
     c->rest_cap = cap;
+    c->rest_len = 0;
+    conn_rest_grown(c, n);
 }
 
 /* Dispatches the whole frames in p and keeps the rest. */
@@ -305,12 +340,11 @@ static void conn_took(struct conn *c, size_t n)
         size_t part = c->rest_cap - c->rest_len;
         if (part > n)
             part = n;
-        c->rest_len += part;
         n -= part;
-        if (c->rest_len < c->rest_cap)
+        conn_rest_grown(c, part);
+        if (c->rest_len < c->rest_cap || c->state != CONN_OPEN)
             return;
-        char *frame = c->rest;
-        c->rest = NULL;
+        char *frame = conn_take_rest(c);
         conn_dispatch(c, slice_of(frame, c->rest_cap));
         free(frame);
     }
@@ -353,10 +387,8 @@ static void conn_read(struct conn *c)
     }
     counter_add(&h->counters.bytes_in, (uint64_t)n);
     c->last_active_ms = reactor_now_ms(c->reactor);
-    if (before > 0) {
-        free(c->rest);
-        c->rest = NULL;
-    }
+    if (before > 0)
+        free(conn_take_rest(c));
     conn_took(c, before + (size_t)n);
     conn_update_events(c);
 }
@@ -374,8 +406,7 @@ void conn_resume(struct conn *c)
     if (c->state != CONN_OPEN)
         return;
     c->is_paused = false;
-    char *rest = c->rest;
-    c->rest = NULL;
+    char *rest = conn_take_rest(c);
     if (rest != NULL)
         conn_cut(c, rest, c->rest_len);
     free(rest);
@@ -445,7 +476,7 @@ static bool conn_send_queued(struct conn *c)
 static bool conn_may_resume(const struct conn *c)
 {
     const struct conn_limits *limits = &c->hub->limits;
-    return c->out.unsent <= limits->unsent_bytes_max / 2 && c->deferred < limits->pending_requests_max;
+    return c->out.unsent <= limits->unsent_bytes_max / 2 && !conn_must_pause(c);
 }
 
 static void conn_decide_pause(struct conn *c)

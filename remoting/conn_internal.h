@@ -31,6 +31,7 @@ enum {
     HUB_READ_BYTES = 256 * 1024,        /* most that one read takes */
     HUB_SCRATCH_KEPT_MAX = 64 * 1024,   /* a larger scratch memory is given back after use */
     CONN_LINGER_MS = 1000,
+    REST_ALWAYS_MAX = 64 * 1024,        /* unfinished input that every connection may keep, whatever the others do */
 };
 
 /* What the owner does with its connections; all on the reactor's thread. */
@@ -51,6 +52,7 @@ struct conn_ops {
 struct conn_limits {
     uint32_t frame_bytes_max;
     size_t unsent_bytes_max;
+    size_t buffered_bytes_max;     /* of the hub: unfinished frames and copied bytes on their way out */
     unsigned pending_requests_max; /* taken and not answered, before reading pauses; UINT32_MAX: any */
     int64_t idle_timeout_ms;       /* negative: never */
 };
@@ -90,6 +92,7 @@ struct hub {
     struct conn *closed;  /* by next_closed: to be finished at the round's end */
     struct conn *resumed; /* by next_resumed, referenced: parked input to go through in the next round */
     struct hub_task *later;
+    size_t rest_bytes;    /* of all connections' unfinished input */
     struct wheel wheel;
     struct out_pool pool;
     char *read_buf;       /* owned, HUB_READ_BYTES */

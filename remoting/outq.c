@@ -24,6 +24,7 @@ void out_pool_init(struct out_pool *pool)
 {
     pool->free_list = NULL;
     pool->free_count = 0;
+    pool->used_bytes = 0;
 }
 
 void out_pool_fini(struct out_pool *pool)
@@ -47,6 +48,7 @@ static struct out_segment *segment_new(struct out_pool *pool, size_t n)
         pool->free_list = s->next;
         pool->free_count--;
     }
+    pool->used_bytes += s->cap;
     s->next = NULL;
     s->head = s->tail = 0;
     return s;
@@ -54,6 +56,7 @@ static struct out_segment *segment_new(struct out_pool *pool, size_t n)
 
 static void segment_free(struct out_pool *pool, struct out_segment *s)
 {
+    pool->used_bytes -= s->cap;
     if (s->cap != OUT_SEGMENT_BYTES || pool->free_count >= POOL_FREE_MAX) {
         free(s);
         return;

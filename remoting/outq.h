@@ -25,6 +25,7 @@ enum {
 struct out_pool {
     struct out_segment *free_list; /* owned */
     unsigned free_count;
+    size_t used_bytes; /* of segments in queues */
     struct iovec iov[OUT_IOV_MAX]; /* for outq_send() */
 };
 

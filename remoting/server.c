@@ -21,6 +21,7 @@ enum {
     FRAME_BYTES_MAX_DEFAULT = 16 * 1024 * 1024,
     CONNECTIONS_MAX_DEFAULT = 10000,
     UNSENT_BYTES_MAX_DEFAULT = 32 * 1024 * 1024,
+    BUFFERED_BYTES_MAX_DEFAULT = 256 * 1024 * 1024,
     PENDING_REQUESTS_MAX_DEFAULT = 65536,
     IDLE_TIMEOUT_MS_DEFAULT = 120000,
     LISTEN_BACKLOG = 1024,
@@ -284,6 +285,8 @@ static void options_default(struct remoting_server_options *o)
         o->connections_max = CONNECTIONS_MAX_DEFAULT;
     if (o->unsent_bytes_max == 0)
         o->unsent_bytes_max = UNSENT_BYTES_MAX_DEFAULT;
+    if (o->buffered_bytes_max == 0)
+        o->buffered_bytes_max = BUFFERED_BYTES_MAX_DEFAULT;
     if (o->pending_requests_max == 0)
         o->pending_requests_max = PENDING_REQUESTS_MAX_DEFAULT;
     if (o->idle_timeout_ms == 0)
@@ -336,6 +339,7 @@ int remoting_server_start(const struct remoting_server_options *options, const s
     struct conn_limits limits = {
         .frame_bytes_max = s->options.frame_bytes_max,
         .unsent_bytes_max = s->options.unsent_bytes_max,
+        .buffered_bytes_max = s->options.buffered_bytes_max,
         .pending_requests_max = s->options.pending_requests_max,
         .idle_timeout_ms = s->options.idle_timeout_ms,
     };

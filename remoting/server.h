@@ -113,6 +113,9 @@ struct remoting_server_options {
     uint32_t frame_bytes_max;       /* default 16 MiB when 0 */
     unsigned connections_max;       /* default 10000 when 0; more are accepted and closed at once, counted and logged */
     size_t unsent_bytes_max;        /* per connection; default 32 MiB when 0 */
+    size_t buffered_bytes_max;      /* per reactor, over all connections: unfinished frames and copied bytes not sent; default 256 MiB when 0.
+                                       Above it a connection is read only while it has nothing unsent, and large unfinished frames are
+                                       closed, counted as too_big and logged */
     unsigned pending_requests_max;  /* per connection: requests taken (deferred) and not answered; reading pauses above; default 65536 */
     int64_t idle_timeout_ms;        /* no traffic in either direction; default 120000 when 0; negative: never */
 };

@@ -210,6 +210,21 @@ static void assert_contains(const char *text, const char *part)
         fail_msg("'%s' does not contain '%s'", text, part);
 }
 
+/* Fails, and asks again from there, as a producer does. */
+static void on_failed(void *arg, int err, const struct command *answer, const struct errbuf *eb)
+{
+    struct fixture *f = arg;
+    if (answer != NULL || eb == NULL || eb->text[0] == '\0')
+        abort();
+    f->last_err = err;
+    struct remoting_call c = {.addr = f->addr, .code = CODE_NEVER, .timeout_ms = PATIENCE_S * 1000, .done = on_failed, .arg = f};
+    if (f->retries_left > 0) {
+        f->retries_left--;
+        remoting_client_request(f->client, &c);
+    }
+    tally_add(&f->failed);
+}
+
 /* --- tests --- */
 
 static void test_client_call_returns_the_answer(void **state)
@@ -355,6 +370,25 @@ static void test_client_unknown_host_fails_with_its_name(void **state)
     }
 }
 
+static void request_bad_address(void *arg)
+{
+    struct fixture *f = arg;
+    struct remoting_call c = {.addr = "127.0.0.1:99999", .code = CODE_ECHO, .timeout_ms = PATIENCE_S * 1000, .done = on_failed, .arg = f};
+    for (int i = 0; i < 100; i++)
+        remoting_client_request(f->client, &c);
+    assert_int_equal(f->failed.count, 0); /* never from inside of the request */
+}
+
+static void test_client_requests_of_one_round_share_a_failed_connect(void **state)
+{
+    struct fixture *f = *state;
+    client_start(f, (struct remoting_client_options){0});
+    reactor_call(f->client_reactor, request_bad_address, f);
+    tally_await(&f->failed, 100);
+    assert_int_equal(f->last_err, ERR_CONNECT);
+    assert_int_equal(tally_get(&f->lost), 1);
+}
+
 /* A full backlog drops SYNs: the connect hangs. */
 static void test_client_hanging_connect_times_out(void **state)
 {
@@ -422,21 +456,6 @@ static void test_client_idle_connection_is_closed(void **state)
     assert_int_equal(echo(f, &eb), 0);
     tally_await(&f->lost, 1);
     assert_int_equal(echo(f, &eb), 0);
-}
-
-/* Fails, and asks again from there, as a producer does. */
-static void on_failed(void *arg, int err, const struct command *answer, const struct errbuf *eb)
-{
-    struct fixture *f = arg;
-    if (answer != NULL || eb == NULL || eb->text[0] == '\0')
-        abort();
-    f->last_err = err;
-    struct remoting_call c = {.addr = f->addr, .code = CODE_NEVER, .timeout_ms = PATIENCE_S * 1000, .done = on_failed, .arg = f};
-    if (f->retries_left > 0) {
-        f->retries_left--;
-        remoting_client_request(f->client, &c);
-    }
-    tally_add(&f->failed);
 }
 
 static void request_never(void *arg)
@@ -527,6 +546,7 @@ int main(void)
         TEST(test_client_closed_connection_fails_requests_and_is_opened_again),
         TEST(test_client_refused_connect_pauses_then_works_again),
         TEST(test_client_unknown_host_fails_with_its_name),
+        TEST(test_client_requests_of_one_round_share_a_failed_connect),
         TEST(test_client_hanging_connect_times_out),
         TEST(test_client_answers_requests_of_the_server),
         TEST(test_client_unsent_bytes_are_bounded),

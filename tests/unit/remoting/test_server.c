@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
+#include <sys/resource.h>
+
 enum { REACTORS = 2, CHUNK_BYTES = 256 * 1024 };
 
 enum code {
@@ -28,7 +30,7 @@ struct fixture {
     struct reactor *reactors[REACTORS];
     struct remoting_server *server;
     uint16_t port;
-    struct tally opened, closed, counted, released, asked;
+    struct tally opened, closed, counted, released, asked, threads_started, threads_ended;
     struct reply_handle staged[16];
     unsigned staged_count;
     struct conn *staged_conn;
@@ -62,6 +64,7 @@ static void on_count(void *arg, struct request *req)
 struct off_thread {
     struct reactor_task task;
     struct reply_handle handle;
+    struct fixture *f;
     pthread_t thread;
 };
 
@@ -71,6 +74,7 @@ static void on_off_thread(void *arg)
     pthread_join(o->thread, NULL); /* it may still be waking the reactor */
     struct reply reply = {.code = RESP_SUCCESS, .remark = SLICE_LIT("late")};
     reply_handle_send(&o->handle, &reply);
+    tally_add(&o->f->threads_ended);
     free(o);
 }
 
@@ -83,8 +87,9 @@ static void *off_thread_main(void *arg)
 
 static void on_defer(void *arg, struct request *req)
 {
-    (void)arg;
     struct off_thread *o = mem_zalloc(sizeof *o);
+    o->f = arg;
+    tally_add(&o->f->threads_started);
     o->handle = request_defer(req);
     o->task = (struct reactor_task){.fn = on_off_thread, .arg = o};
     assert_int_equal(pthread_create(&o->thread, NULL, off_thread_main, o), 0);
@@ -249,7 +254,7 @@ static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
     static const struct tally none = TALLY_INIT;
-    f->opened = f->closed = f->counted = f->released = f->asked = f->staged_left = none;
+    f->opened = f->closed = f->counted = f->released = f->asked = f->staged_left = f->threads_started = f->threads_ended = none;
     *state = f;
     return 0;
 }
@@ -287,6 +292,7 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
     remoting_server_stop(f->server);
+    tally_await(&f->threads_ended, tally_get(&f->threads_started)); /* they post to the reactors */
     for (unsigned i = 0; i < REACTORS && f->reactors[i] != NULL; i++) {
         reactor_stop(f->reactors[i]);
         reactor_join(f->reactors[i]);
@@ -302,6 +308,16 @@ static struct remoting_counters counters(struct fixture *f)
     struct remoting_counters c;
     remoting_server_counters(f->server, &c);
     return c;
+}
+
+/* Until the server has read that much: nothing tells, so it is asked again and again. */
+static void await_bytes_in(struct fixture *f, uint64_t n)
+{
+    int64_t until = clock_mono_ms() + PATIENCE_S * 1000;
+    while (counters(f).bytes_in < n) {
+        assert_true(clock_mono_ms() < until);
+        usleep(1000);
+    }
 }
 
 /* --- requests --- */
@@ -664,6 +680,69 @@ static void test_server_requests_before_a_malformed_one_are_answered(void **stat
     stop(f);
 }
 
+/* Bytes that were sent count, not those that were announced. */
+static void test_server_unfinished_frames_are_bounded_over_all_connections(void **state)
+{
+    struct fixture *f = *state;
+    enum { SIZE = 600000 };
+    start(f, (struct remoting_server_options){.buffered_bytes_max = 1000000}, 1);
+    char *body = calloc(1, SIZE);
+    struct buf b = {0};
+    peer_put(&b, SERIALIZE_JSON, CODE_COUNT, 7, 0, slice_of(body, SIZE));
+    free(body);
+    int announced[8], a = peer_connect(f->port), c = peer_connect(f->port);
+    for (unsigned i = 0; i < 8; i++) {
+        announced[i] = peer_connect(f->port);
+        peer_send_bytes(announced[i], buf_data(&b), 100);
+    }
+    peer_send_bytes(a, buf_data(&b), SIZE - 1000);
+    await_bytes_in(f, 8 * 100 + SIZE - 1000);
+    ssize_t sent; /* more than fits beside the other's: refused while it is sent */
+    size_t at = 0;
+    while (at < SIZE - 1000 && (sent = send(c, buf_data(&b) + at, SIZE - 1000 - at, MSG_NOSIGNAL)) > 0)
+        at += (size_t)sent;
+    tally_await(&f->closed, 1);
+    peer_expect_end(c);
+    assert_int_equal(counters(f).too_big, 1);
+    peer_send_bytes(a, buf_data(&b) + SIZE - 1000, buf_len(&b) - (SIZE - 1000)); /* the first one goes on */
+    peer_expect(a, 7, 0);
+    int small = peer_connect(f->port);
+    peer_send(small, CODE_ECHO, 2, 0, SLICE_NULL);
+    peer_expect(small, 2, 0);
+    close(small);
+    close(a);
+    for (unsigned i = 0; i < 8; i++)
+        close(announced[i]);
+    buf_fini(&b);
+    stop(f);
+}
+
+static void test_server_without_descriptors_pauses_accepting_and_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit before, few;
+    start(f, (struct remoting_server_options){0}, 1);
+    int first = peer_connect(f->port);
+    tally_await(&f->opened, 1);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    int next = dup(first); /* the lowest free number */
+    close(next);
+    few = (struct rlimit){.rlim_cur = (rlim_t)next + 1, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    int second = peer_connect(f->port); /* takes the last one; the server finds none */
+    peer_send(second, CODE_ECHO, 2, 0, SLICE_NULL);
+    for (int i = 0; i < 3; i++) {
+        peer_send(first, CODE_ECHO, i, 0, SLICE_NULL);
+        peer_expect(first, i, 0);
+    }
+    assert_int_equal(tally_get(&f->opened), 1);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    peer_expect(second, 2, 0);
+    close(first);
+    close(second);
+    stop(f);
+}
+
 static void test_server_tls_client_is_closed(void **state)
 {
     struct fixture *f = *state;
@@ -876,6 +955,8 @@ int main(void)
         TEST(test_server_malformed_frames_are_answered_and_closed),
         TEST(test_server_frame_above_the_limit_is_answered_while_it_is_still_sent),
         TEST(test_server_requests_before_a_malformed_one_are_answered),
+        TEST(test_server_unfinished_frames_are_bounded_over_all_connections),
+        TEST(test_server_without_descriptors_pauses_accepting_and_goes_on),
         TEST(test_server_tls_client_is_closed),
         TEST(test_server_connections_above_the_limit_are_closed),
         TEST(test_server_idle_and_stalled_connections_are_closed),
