@@ -253,7 +253,8 @@ static void print_settings(const struct program *p, bool only_changed)
             if (strcmp(sorted[i]->origin, "default") == 0)
                 settings_format_line(sorted[i], p->settings, &out);
     }
-    fwrite(buf_data(&out), 1, buf_len(&out), stdout);
+    if (buf_len(&out) != 0)
+        fwrite(buf_data(&out), 1, buf_len(&out), stdout);
     buf_fini(&out);
     free(sorted);
 }

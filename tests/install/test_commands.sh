@@ -65,6 +65,11 @@ expect_output() {
     esac
 }
 
+# A daemon that was asked to stop ends with status 0 (which a leak under AddressSanitizer spoils).
+expect_clean_end() {
+    wait "$2" || fail "$1 ended with status $?"
+}
+
 listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1"); }
 exists() { [ -s "$1" ]; }
 
@@ -114,11 +119,13 @@ expect_output "No mqnamesrv running."
 
 pick_ports 4
 nohup sh mqnamesrv --listenPort="${ports[0]}" --telnetPort="${ports[1]}" >"$tmp/registry.out" 2>&1 &
+registry=$!
 await exists "$logs/mqregistry-${ports[0]}.pid"
 await listening "${ports[0]}"
 cd .. || exit 1
 nohup sh bin/mqbroker -n "localhost:${ports[0]}" --listenPort="${ports[2]}" --telnetPort=0 --fastListenPort=0 \
     --storePathRootDir="$tmp/store1" --brokerIP1=127.0.0.1 --brokerName=broker-a >"$tmp/broker1.out" 2>&1 &
+first_broker=$!
 await exists "$logs/mqbroker-${ports[2]}.pid"
 await listening "${ports[2]}"
 # A second one keeps its files elsewhere.
@@ -126,6 +133,7 @@ printf 'listenPort=%s\ntelnetPort=0\nfastListenPort=0\nlogDir=%s\nstorePathRootD
     "${ports[3]}" "$tmp/elsewhere" "$tmp/store2" >"$tmp/second.conf"
 cd bin || exit 1
 bash mqbroker -c "$tmp/second.conf" -n "localhost:${ports[0]},127.0.0.1:${ports[0]}" >"$tmp/broker2.out" 2>&1 &
+second_broker=$!
 await exists "$tmp/elsewhere/mqbroker-${ports[3]}.pid"
 await listening "${ports[3]}"
 for log in namesrv.log broker.log; do
@@ -139,10 +147,12 @@ read -r pid <"$logs/mqbroker-${ports[2]}.pid"
 expect_status 0 sh mqshutdown broker
 expect_output "The mqbroker($pid) is running..."
 expect_output "Send shutdown request to mqbroker($pid) OK"
-[ -d "/proc/$pid" ] && fail "mqshutdown came back while mqbroker $pid was still there"
+readlink "/proc/$pid/exe" && fail "mqshutdown came back while mqbroker $pid was still there"
 [ -e "$logs/mqbroker-${ports[2]}.pid" ] && fail "the pid file is still there"
+expect_clean_end "the first broker" $first_broker
 listening "${ports[3]}" || fail "mqshutdown stopped a broker whose log folder was not asked for"
 expect_status 0 sh mqshutdown broker --logDir="$tmp/elsewhere"
+expect_clean_end "the second broker" $second_broker
 expect_status 1 sh mqshutdown broker --logDir="$tmp/elsewhere"
 
 # A pid that belongs to somebody else is left alone.
@@ -156,5 +166,6 @@ rm "$logs/mqbroker-${ports[2]}.pid"
 
 expect_status 0 sh mqshutdown namesrv
 expect_output "Send shutdown request to mqnamesrv("
+expect_clean_end "the registry" $registry
 expect_status 2 sh mqshutdown everything
 echo "the commands of the guides work"

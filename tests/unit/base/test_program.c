@@ -149,6 +149,8 @@ static void test_program_configure_print_shows_values_and_origins(void **state)
     free(expected);
     assert_int_equal(CONFIGURE(f, "-m", "-c", path, "--brokerName=b"), PROGRAM_EXIT_OK);
     assert_string_equal(f->out, "# command line\nbrokerName=b\n");
+    assert_int_equal(CONFIGURE(f, "-m", "--brokerName=broker-a"), PROGRAM_EXIT_OK);
+    assert_string_equal(f->out, "");
 }
 
 static void test_program_configure_help_lists_options_and_settings(void **state)
