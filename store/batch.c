@@ -80,7 +80,7 @@ static size_t group_bytes(const struct append_batch *b)
 static bool breaks_limit(const struct message *m)
 {
     return m->topic.len == 0 || m->topic.len > RECORD_TOPIC_MAX || m->body.len > INT32_MAX / 2 ||
-           m->properties.len + m->properties_more.len + 1 > RECORD_PROPERTIES_MAX;
+           record_properties_size(m) > RECORD_PROPERTIES_MAX;
 }
 
 static struct batch_item *add_item(struct append_batch *b)

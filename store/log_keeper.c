@@ -19,13 +19,17 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define FILL_BYTES ((int64_t)1 << 20)
-#define FILL_PAUSE_MS 2           /* between chunks while appends go on: both want the inode's lock and the disk */
+#define FILL_BYTES ((int64_t)256 << 10)
 #define IDLE_WAIT_MS 1000
 #define ROTATE_MS 1000
 #define COMPLAIN_MS 60000
 #define NEAR_CHUNKS 4             /* a reader this many chunks before a chunk will want it soon */
 #define DROP_CHUNK_MIN 65536
+
+#define FILL_PAUSE_MAX_MS 20
+static const struct {
+    int64_t lead_bytes, pause_ms;
+} fill_pauses[] = {{(int64_t)8 << 20, 0}, {(int64_t)64 << 20, 1}, {(int64_t)256 << 20, 5}};
 
 void log_keeper_init(struct log_keeper *k)
 {
@@ -178,6 +182,21 @@ static bool fill_some(struct store *s)
     return did;
 }
 
+/* Pause after a chunk while appends go on, which want the disk and the inode's lock, too: the longer, the further filling is ahead of them. */
+static int64_t fill_pause_ms(struct store *s)
+{
+    struct log_segment *seg = last_segment(&s->log);
+    int64_t lead = 0;
+    if (seg != NULL)
+        lead = seg->base + seg->filled_to - commitlog_written(&s->log);
+    segment_unref(seg);
+    for (size_t i = 0; i < sizeof fill_pauses / sizeof *fill_pauses; i++) {
+        if (lead < fill_pauses[i].lead_bytes)
+            return fill_pauses[i].pause_ms;
+    }
+    return FILL_PAUSE_MAX_MS;
+}
+
 /* --- behind --- */
 
 static void age_touched(struct store *s)
@@ -270,9 +289,10 @@ static void *keeper_main(void *arg)
         int64_t written = commitlog_written(&s->log);
         bool appends_go_on = written != k->filled_when_written;
         k->filled_when_written = written;
+        int64_t pause_ms = filled && appends_go_on ? fill_pause_ms(s) : 0;
         pthread_mutex_lock(&k->lock);
-        if (filled && appends_go_on && !k->stop)
-            thread_cond_wait_ms(&k->wake, &k->lock, FILL_PAUSE_MS);
+        if (pause_ms > 0 && !k->stop)
+            thread_cond_wait_ms(&k->wake, &k->lock, pause_ms);
         else if (!filled && !k->kicked && !k->stop)
             thread_cond_wait_ms(&k->wake, &k->lock, IDLE_WAIT_MS);
     }

@@ -68,15 +68,23 @@ static bool needs_separator(const struct message *m)
            m->properties.ptr[m->properties.len - 1] != PROPERTY_SEPARATOR;
 }
 
-static size_t properties_size(const struct message *m)
+/* A last value that ends in a zero byte gets its 0x02, so that no record with properties ends in a zero: recovery tells by it that a record's
+ * end was never written, which the checksum, being the body's, does not show. */
+static bool needs_end(const struct message *m)
 {
-    return m->properties.len + (needs_separator(m) ? 1 : 0) + m->properties_more.len;
+    struct slice last = m->properties_more.len > 0 ? m->properties_more : m->properties;
+    return last.len > 0 && last.ptr[last.len - 1] == '\0';
+}
+
+size_t record_properties_size(const struct message *m)
+{
+    return m->properties.len + (needs_separator(m) ? 1 : 0) + m->properties_more.len + (needs_end(m) ? 1 : 0);
 }
 
 size_t record_size(const struct message *m)
 {
     return RECORD_FIXED_BYTES - 16 + host_bytes(is_v6(&m->born_host)) + host_bytes(is_v6(&m->store_host)) +
-           m->body.len + m->topic.len + properties_size(m);
+           m->body.len + m->topic.len + record_properties_size(m);
 }
 
 static uint8_t *put_bytes(uint8_t *p, struct slice s)
@@ -112,11 +120,13 @@ void record_encode(const struct message *m, uint8_t *out)
     p = put_bytes(p + 16, m->body);
     *p++ = (uint8_t)m->topic.len;
     p = put_bytes(p, m->topic);
-    put_be16(p, (uint16_t)properties_size(m));
+    put_be16(p, (uint16_t)record_properties_size(m));
     p = put_bytes(p + 2, m->properties);
     if (needs_separator(m))
         *p++ = PROPERTY_SEPARATOR;
-    put_bytes(p, m->properties_more);
+    p = put_bytes(p, m->properties_more);
+    if (needs_end(m))
+        *p = PROPERTY_SEPARATOR;
 }
 
 /* Length fields are checked one after the other against what is left, then all of it against the total. */

@@ -74,6 +74,8 @@ struct record {
     struct slice properties;
 };
 
+/* Bytes of the properties as they will be stored; at most RECORD_PROPERTIES_MAX may be encoded. */
+size_t record_properties_size(const struct message *m);
 /* Bytes that record_encode() will write. */
 size_t record_size(const struct message *m);
 /* Writes the record with queue offset, physical offset and store timestamp 0 (the log fixes them when it appends). `out` has record_size()

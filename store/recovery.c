@@ -100,6 +100,12 @@ static bool goes_on_behind(const struct log_segment *seg, const uint8_t *map, in
     return found == RECORD_GOOD || found == RECORD_BLANK;
 }
 
+/* The end of the record was never written; see needs_end() in record.c. */
+static bool ends_in_zero(const struct record *r)
+{
+    return r->properties.len > 0 && r->properties.ptr[r->properties.len - 1] == '\0';
+}
+
 /* Scans one segment from `at`. *next: where to go on (the segment's end behind a blank). *more false: the log ends there. */
 static int scan_segment(struct recovery *rec, struct log_segment *seg, const uint8_t *map, int64_t at, int64_t *next, bool *more)
 {
@@ -112,7 +118,8 @@ static int scan_segment(struct recovery *rec, struct log_segment *seg, const uin
             *more = true;
             return 0;
         }
-        if (found == RECORD_NONE || (damaged && !goes_on_behind(seg, map, at + r.total_size))) {
+        bool doubtful = damaged || (found == RECORD_GOOD && ends_in_zero(&r));
+        if (found == RECORD_NONE || (doubtful && !goes_on_behind(seg, map, at + r.total_size))) {
             *next = seg->base + at;
             *more = false;
             return 0;
