@@ -37,14 +37,20 @@ await() {
     done
 }
 
-# Sets `ports` to $1 free ports.
+# Sets `ports` to $1 free ports, below those that the kernel gives to outgoing connections: one of those might be taken again
+# before a program listens on it.
 pick_ports() {
     read -r -a ports < <(python3 - "$1" <<'PYTHON'
-import socket, sys
-sockets = [socket.socket() for _ in range(int(sys.argv[1]))]
-for s in sockets:
-    s.bind(("127.0.0.1", 0))
-print(*(s.getsockname()[1] for s in sockets))
+import random, socket, sys
+held = []
+while len(held) < int(sys.argv[1]):
+    try:
+        s = socket.socket()
+        s.bind(("0.0.0.0", random.randrange(20000, 32000)))
+        held.append(s)
+    except OSError:
+        pass
+print(*(s.getsockname()[1] for s in held))
 PYTHON
     )
 }
