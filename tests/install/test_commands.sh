@@ -37,10 +37,10 @@ await() {
     done
 }
 
-# Sets `ports` to $1 free ports, below those that the kernel gives to outgoing connections: one of those might be taken again
+# Prints $1 free ports, below those that the kernel gives to outgoing connections: one of those might be taken again
 # before a program listens on it.
 pick_ports() {
-    read -r -a ports < <(python3 - "$1" <<'PYTHON'
+    python3 - "$1" <<'PYTHON'
 import random, socket, sys
 held = []
 while len(held) < int(sys.argv[1]):
@@ -52,7 +52,6 @@ while len(held) < int(sys.argv[1]):
         pass
 print(*(s.getsockname()[1] for s in held))
 PYTHON
-    )
 }
 
 # expect_status WANTED COMMAND...: runs it with its output in $output.
@@ -123,7 +122,8 @@ expect_output "No mqbroker running."
 expect_status 1 sh mqshutdown namesrv
 expect_output "No mqnamesrv running."
 
-pick_ports 4
+# shellcheck disable=SC2207 # one word is one port; all of python must be gone before they are used
+ports=($(pick_ports 4))
 nohup sh mqnamesrv --listenPort="${ports[0]}" --telnetPort="${ports[1]}" >"$tmp/registry.out" 2>&1 &
 registry=$!
 await exists "$logs/mqregistry-${ports[0]}.pid"
