@@ -4,10 +4,12 @@
  *             the length of `calls`. */
 #define LOG_COMPONENT "telnet"
 #include "telnet/telnet_internal.h"
+#include "telnet/telnet_settings.h"
 
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -15,26 +17,25 @@
 
 enum { LISTEN_BACKLOG = 64, ACCEPTS_PER_ROUND = 16, ACCEPT_PAUSE_MS = 200 };
 
+enum {
+#define SETTING_DEFAULT(name, def, min, max, unit, help) DEFAULT_##name = def,
+    TELNET_SETTINGS_TABLE(SETTING_DEFAULT)
+#undef SETTING_DEFAULT
+};
+
+#define ONE_MORE(...) +1
+static_assert((0 TELNET_SETTINGS_TABLE(ONE_MORE)) == (0 TELNET_SETTINGS_FIELDS(ONE_MORE)),
+              "every setting has its field");
+#undef ONE_MORE
+
 void telnet_options_init(struct telnet_options *options)
 {
     *options = (struct telnet_options){
         .admin_user = TELNET_DEFAULT_USER,
         .admin_password = TELNET_DEFAULT_PASSWORD,
-        .sessions_max = 64,
-        .calls_max = 256,
-        .line_bytes_max = 1024 * 1024,
-        .login_line_bytes_max = 64 * 1024,
-        .output_bytes_max = 1024 * 1024,
-        .typeahead_bytes_max = 64 * 1024,
-        .history_max = 100,
-        .history_bytes_max = 256 * 1024,
-        .idle_timeout_ms = 30 * 60 * 1000,
-        .login_timeout_ms = 2 * 60 * 1000,
-        .call_timeout_ms = 30 * 1000,
-        .auth_delay_ms = 500,
-        .auth_delay_max_ms = 30 * 1000,
-        .auth_forget_ms = 15 * 60 * 1000,
-        .auth_addresses_max = 1024,
+#define OPTION_DEFAULT(name, field) .field = DEFAULT_##name,
+        TELNET_SETTINGS_FIELDS(OPTION_DEFAULT)
+#undef OPTION_DEFAULT
     };
 }
 

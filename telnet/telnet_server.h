@@ -27,7 +27,7 @@ typedef void (*telnet_handler_fn)(struct telnet_call *call, void *arg);
 
 struct telnet_command {
     const char *name;           /* "topic"; case-sensitive, as in JMQ */
-    const char *sub_words;      /* "get set check": for completion; NULL: none. "-t" fits in any place */
+    const char *sub_words;      /* "get set check": for completion; NULL: none. "-t" fits anywhere */
     const char *json_sub_words; /* with TELNET_TAKES_JSON: "set check", matched in any case */
     const char *usage;          /* "topic get [VERSION]...": for `help topic`, after "usage:" */
     const char *help;           /* one line for `help` */
@@ -56,9 +56,7 @@ struct telnet_options {
     unsigned auth_addresses_max;   /* addresses remembered; the longest quiet one gives way */
 };
 
-/* Fills in the defaults: user jmq, password jmq, 64 sessions, 256 calls, lines of 1 MiB (64 KiB before auth),
- * 1 MiB of output, 64 KiB of type-ahead, 100 commands and 256 KiB of history, idle 30 min, login 2 min, call
- * 30 s, delays 500 ms to 30 s, forgotten after 15 min, 1024 addresses. */
+/* Fills in the defaults: user jmq, password jmq, the limits of telnet_settings.h. */
 void telnet_options_init(struct telnet_options *options);
 
 /* A server without listener. `commands` (n entries) is borrowed for the server's life, as are its strings;

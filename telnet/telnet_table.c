@@ -116,13 +116,13 @@ static void complete_command(const struct telnet_table *t, struct slice typed, s
             completion_offer(out, typed, slice_str(t->part[p].commands[i].name));
 }
 
-/* Options, which begin with '-', fit in any place; other sub-words are the second word. */
-static void complete_sub_word(const struct telnet_command *command, struct slice typed, bool is_second,
+/* Options, which begin with '-', fit in any place; other words are the second one or an option's value. */
+static void complete_sub_word(const struct telnet_command *command, struct slice typed, bool is_words_place,
                               struct telnet_completion *out)
 {
     struct slice rest = slice_str(command->sub_words);
     for (struct slice w = telnet_words_next(&rest); w.len > 0; w = telnet_words_next(&rest))
-        if (is_second || w.ptr[0] == '-')
+        if (is_words_place || w.ptr[0] == '-')
             completion_offer(out, typed, w);
 }
 
@@ -141,12 +141,15 @@ void telnet_table_complete(const struct telnet_table *t, struct slice line, stru
         complete_command(t, typed, out);
         return;
     }
-    bool is_second = telnet_words_next(&before).len == 0;
+    struct slice previous = SLICE_NULL;
+    for (struct slice w = telnet_words_next(&before); w.len > 0; w = telnet_words_next(&before))
+        previous = w;
+    bool is_second = previous.len == 0;
     if (is_second && slice_eq_str(name, "help")) {
         complete_command(t, typed, out);
         return;
     }
     const struct telnet_command *command = telnet_table_lookup(t, name);
     if (command != NULL && command->sub_words != NULL)
-        complete_sub_word(command, typed, is_second, out);
+        complete_sub_word(command, typed, is_second || previous.ptr[0] == '-', out);
 }

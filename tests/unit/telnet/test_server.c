@@ -1,4 +1,5 @@
 /* test_server.c - real sockets on loopback: limits, closing, time-outs, back-pressure. */
+#include "telnet/telnet_settings.h"
 #include "tests/unit/telnet/console.h"
 
 #include <errno.h>
@@ -10,6 +11,7 @@ struct client {
     int fd;
     struct buf text;
     bool ended; /* the server has closed */
+    bool reset; /* by a reset, which may destroy what was under way */
     const char *wanted;
 };
 
@@ -42,7 +44,8 @@ static void client_read(struct client *k)
     ssize_t n;
     while ((n = recv(k->fd, bytes, sizeof bytes, 0)) > 0)
         buf_append(&k->text, bytes, (size_t)n);
-    k->ended = k->ended || n == 0 || (errno != EAGAIN && errno != EINTR);
+    k->reset = k->reset || (n < 0 && errno != EAGAIN && errno != EINTR);
+    k->ended = k->ended || n == 0 || k->reset;
 }
 
 static bool client_has_wanted(void *arg)
@@ -86,6 +89,31 @@ static void start(struct console *c, const struct telnet_options *o)
 {
     console_start(c, o);
     listen_on_loopback(c);
+}
+
+/* The settings of a daemon, as telnet_settings.h says to make them. */
+struct settings {
+#define FIELD(name, def, min, max, unit, help) int64_t name;
+    TELNET_SETTINGS_TABLE(FIELD)
+#undef FIELD
+};
+
+static void test_server_options_come_from_settings(void **state)
+{
+    (void)state;
+    const struct settings s = {.telnetSessionsMax = 3, .telnetAuthForget = 77, .telnetLineBytesMax = 1 << 20};
+    struct telnet_options o;
+    telnet_options_init(&o);
+    assert_int_equal(o.sessions_max, 64);
+    assert_int_equal(o.line_bytes_max, 1024 * 1024);
+    assert_int_equal(o.history_max, 100);
+    assert_string_equal(o.admin_user, "jmq");
+    TELNET_OPTIONS_FROM_SETTINGS(&o, &s);
+    assert_int_equal(o.sessions_max, 3);
+    assert_int_equal(o.auth_forget_ms, 77);
+    assert_int_equal(o.line_bytes_max, 1024 * 1024);
+    assert_int_equal(o.history_max, 0);
+    assert_string_equal(o.admin_user, "jmq");
 }
 
 static void test_server_serves_and_exit_closes(void **state)
@@ -149,6 +177,27 @@ static void test_server_line_too_long_reply_arrives_although_more_is_sent(void *
     free(line);
     client_await(&c, &k, "{\"message\":\"command longer than 1000 bytes; closing\",\"status\":4}\r\n");
     client_await_end(&c, &k);
+    assert_false(k.reset);
+    client_close(&k);
+    console_await(&c, has_no_sessions, &c);
+    console_stop(&c);
+}
+
+/* What telnet clients do at ctrl-c: interrupt, then the data mark as urgent data. */
+static void test_server_urgent_data_mark_swallows_nothing(void **state)
+{
+    (void)state;
+    struct console c;
+    struct telnet_options o = console_options();
+    start(&c, &o);
+    struct client k;
+    client_connect(&c, &k);
+    client_send(&k, LOGIN);
+    client_await(&c, &k, LOGGED_IN);
+    client_send(&k, "half\xff\xf4\xff");
+    assert_int_equal(send(k.fd, "\xf2", 1, MSG_OOB | MSG_NOSIGNAL), 1);
+    client_send(&k, "words a\r\n");
+    client_await(&c, &k, "\r\n><words><a>\r\n>");
     client_close(&k);
     console_await(&c, has_no_sessions, &c);
     console_stop(&c);
@@ -263,9 +312,11 @@ static void test_server_client_that_does_not_read_is_not_executed_for(void **sta
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_server_options_come_from_settings),
         cmocka_unit_test(test_server_serves_and_exit_closes),
         cmocka_unit_test(test_server_sessions_over_the_limit_are_told_and_closed),
         cmocka_unit_test(test_server_line_too_long_reply_arrives_although_more_is_sent),
+        cmocka_unit_test(test_server_urgent_data_mark_swallows_nothing),
         cmocka_unit_test(test_server_half_closed_client_gets_its_answers),
         cmocka_unit_test(test_server_client_reset_during_a_call_drops_the_reply),
         cmocka_unit_test(test_server_silent_sessions_are_closed),

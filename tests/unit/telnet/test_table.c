@@ -20,7 +20,7 @@ static const struct telnet_command first[] = {
 };
 static const struct telnet_command second[] = {
     {.name = "topics", .help = "ts", .handler = nothing},
-    {.name = "monitor", .sub_words = "-i --invoke", .help = "m", .handler = nothing},
+    {.name = "monitor", .sub_words = "-i --invoke stat", .help = "m", .handler = nothing},
 };
 
 static void assert_completes(const char *line, const char *expected)
@@ -49,6 +49,8 @@ static void test_table_complete_offers_what_fits(void **state)
     assert_completes("topic s", "set ");
     assert_completes("topic set s", "");
     assert_completes("monitor -i x --", "--invoke ");
+    assert_completes("monitor -i s", "stat ");
+    assert_completes("monitor -i stat s", "");
     assert_completes("help mon", "monitor ");
     assert_completes("nosuch ", "");
 }
