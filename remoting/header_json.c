@@ -43,21 +43,50 @@ static inline char next_byte(struct scanner *s)
 
 /* --- strings --- */
 
-/* The first quote or backslash at or behind p, eight bytes at a time (the bit trick marks zero bytes). */
-static inline const char *find_special(const char *p, const char *end)
+/* Marks (by its top bit) the first byte of v that is a quote or a backslash; bytes behind the first one may be marked wrongly. */
+static inline uint64_t mark_specials(uint64_t v)
 {
     const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+    uint64_t quote = v ^ (ones * '"'), backslash = v ^ (ones * '\\');
+    return (((quote - ones) & ~quote) | ((backslash - ones) & ~backslash)) & tops;
+}
+
+/* The first quote or backslash at or behind p, eight bytes at a time. */
+static inline const char *find_special(const char *p, const char *end)
+{
     while (end - p >= 8) {
         uint64_t v;
         memcpy(&v, p, sizeof v);
-        uint64_t quote = v ^ (ones * '"'), backslash = v ^ (ones * '\\');
-        uint64_t hit = (((quote - ones) & ~quote) | ((backslash - ones) & ~backslash)) & tops;
+        uint64_t hit = mark_specials(v);
         if (hit != 0)
             return p + (__builtin_ctzll(hit) >> 3); /* little-endian: base/bytes.h asserts it */
         p += 8;
     }
     while (p < end && *p != '"' && *p != '\\')
         p++;
+    return p;
+}
+
+/* The same, copying what it passes to *to, where there is as much room as from p to end. */
+static inline const char *copy_to_special(const char *p, const char *end, char **to)
+{
+    char *d = *to;
+    while (end - p >= 8) {
+        uint64_t v;
+        memcpy(&v, p, sizeof v);
+        memcpy(d, &v, sizeof v);
+        uint64_t hit = mark_specials(v);
+        unsigned n = hit != 0 ? (unsigned)__builtin_ctzll(hit) >> 3 : 8;
+        d += n;
+        p += n;
+        if (hit != 0) {
+            *to = d;
+            return p;
+        }
+    }
+    while (p < end && *p != '"' && *p != '\\')
+        *d++ = *p++;
+    *to = d;
     return p;
 }
 
@@ -74,14 +103,8 @@ static int hex4(const char *p, const char *end)
 {
     if (end - p < 4)
         return -1;
-    int v = 0;
-    for (int i = 0; i < 4; i++) {
-        int d = hex_digit(p[i]);
-        if (d < 0)
-            return -1;
-        v = v << 4 | d;
-    }
-    return v;
+    int a = hex_digit(p[0]), b = hex_digit(p[1]), c = hex_digit(p[2]), d = hex_digit(p[3]);
+    return (a | b | c | d) < 0 ? -1 : a << 12 | b << 8 | c << 4 | d;
 }
 
 static char *put_utf8(char *d, uint32_t c)
@@ -160,26 +183,22 @@ static char *unescape(struct scanner *s, char *d)
     return d;
 }
 
-/* The rest of a string whose first backslash is at `special`; copies it into the scratch memory. */
-static bool scan_escaped_string(struct scanner *s, const char *special, struct slice *out)
+/* A string with a backslash in it; s->p is behind the opening quote. Copies it into the scratch memory. */
+static bool scan_escaped_string(struct scanner *s, struct slice *out)
 {
     char *start = s->scratch, *d = start;
+    /* No escape gives more bytes than it has, so if the rest of the header fits now, everything always does. */
+    if (s->scratch_end - d < s->end - s->p)
+        return fail(s, "no scratch memory left for escaped strings");
     for (;;) {
-        size_t plain = (size_t)(special - s->p);
-        if (special == s->end)
+        s->p = copy_to_special(s->p, s->end, &d);
+        if (s->p == s->end)
             return fail(s, "string without an end");
-        /* An escape gives fewer bytes than it has (at most 3 of 6), so what is left of the header bounds what is to come. */
-        if ((size_t)(s->scratch_end - d) < plain + 4)
-            return fail(s, "no scratch memory left for escaped strings");
-        memcpy(d, s->p, plain);
-        d += plain;
-        s->p = special + 1;
-        if (*special == '"')
+        if (*s->p++ == '"')
             break;
         d = unescape(s, d);
         if (d == NULL)
             return false;
-        special = find_special(s->p, s->end);
     }
     s->scratch = d;
     *out = slice_of(start, (size_t)(d - start));
@@ -195,7 +214,7 @@ static inline bool scan_string(struct scanner *s, struct slice *out)
         s->p = special + 1;
         return true;
     }
-    return scan_escaped_string(s, special, out);
+    return scan_escaped_string(s, out);
 }
 
 /* --- other values --- */
@@ -269,10 +288,9 @@ static bool scan_nested(struct scanner *s, struct slice *out)
     return true;
 }
 
-/* Any value as text. *is_null tells null from the string "null". */
-static inline bool scan_value(struct scanner *s, struct slice *out, bool *is_null)
+/* What is not a string right here. */
+static bool scan_other_value(struct scanner *s, struct slice *out, bool *is_null)
 {
-    *is_null = false;
     char c = next_byte(s);
     if (c == '"')
         return scan_string(s, out);
@@ -283,6 +301,16 @@ static inline bool scan_value(struct scanner *s, struct slice *out, bool *is_nul
         return scan_nested(s, out);
     *is_null = c == 'n';
     return scan_scalar(s, out);
+}
+
+/* Any value as text. *is_null tells null from the string "null". */
+static inline bool scan_value(struct scanner *s, struct slice *out, bool *is_null)
+{
+    *is_null = false;
+    if (s->p == s->end || *s->p != '"')
+        return scan_other_value(s, out, is_null);
+    s->p++;
+    return scan_string(s, out);
 }
 
 /* "name" : */
@@ -337,8 +365,24 @@ static bool scan_ext(struct scanner *s, struct command *out)
 
 _Static_assert(COMMAND_EXT_MAX == 64, "the text above names the limit");
 
+/* Digits and what ends them: how all clients write the numbers of a header. False, and nothing taken, for anything else. */
+static inline bool scan_plain_number(struct scanner *s, int32_t *out)
+{
+    const char *p = s->p;
+    int32_t v = 0;
+    while (p < s->end && p - s->p < 9 && *p >= '0' && *p <= '9')
+        v = v * 10 + (*p++ - '0');
+    if (p == s->p || p == s->end || (*p != ',' && *p != '}'))
+        return false;
+    s->p = p;
+    *out = v;
+    return true;
+}
+
 static bool scan_i32(struct scanner *s, int32_t *out)
 {
+    if (scan_plain_number(s, out))
+        return true;
     struct slice text;
     bool is_null;
     int64_t v = 0;
@@ -360,7 +404,7 @@ static bool scan_language(struct scanner *s, uint8_t *out)
     int64_t number;
     if (!scan_value(s, &text, &is_null))
         return false;
-    if (!is_null && slice_to_i64(text, &number) == 0)
+    if (!is_null && text.len > 0 && text.ptr[0] <= '9' && slice_to_i64(text, &number) == 0)
         *out = number >= 0 && number < LANGUAGE_UNKNOWN ? (uint8_t)number : LANGUAGE_UNKNOWN;
     else if (!is_null)
         *out = (uint8_t)language_parse(text);
