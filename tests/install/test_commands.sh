@@ -168,6 +168,7 @@ echo $other >"$logs/mqbroker-${ports[2]}.pid"
 expect_status 1 sh mqshutdown broker
 kill -0 $other || fail "mqshutdown ended process $other, which is no broker"
 kill $other
+wait $other
 rm "$logs/mqbroker-${ports[2]}.pid"
 
 expect_status 0 sh mqshutdown namesrv
