@@ -177,6 +177,19 @@ func (b *bed) awaitRoute(topic string, queues int) error {
 	return nil
 }
 
+// leaveGroup shuts a consumer down with its offsets committed. The client commits at shutdown too, but closes the
+// connection right behind that, which may take the commit along.
+func leaveGroup(c interface{ Shutdown() error }) error {
+	committer, can := c.(interface{ PersistConsumerOffset() error })
+	if !can {
+		return fmt.Errorf("%T cannot commit its offsets", c)
+	}
+	if err := committer.PersistConsumerOffset(); err != nil {
+		return fmt.Errorf("commit before leaving the group: %w", err)
+	}
+	return c.Shutdown()
+}
+
 type handler func(ctx context.Context, messages ...*primitive.MessageExt) (consumer.ConsumeResult, error)
 
 // startConsumer starts a push consumer that reads from the first message on.

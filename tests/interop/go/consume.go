@@ -44,7 +44,7 @@ func consumeConcurrently(b *bed) error {
 	}
 	in.awaitDistinct(letters+2, patient)
 	in.checkExactly(b.checks, "the consumer", append([]letter{opening, prompt}, many...))
-	if err := first.Shutdown(); err != nil {
+	if err := leaveGroup(first); err != nil {
 		return err
 	}
 

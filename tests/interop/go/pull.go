@@ -170,7 +170,7 @@ func pollAndAcknowledge(b *bed) error {
 	in := newInbox()
 	pollInto(first, in, pulledLetters, patient)
 	in.checkExactly(b.checks, "the polling consumer", letters)
-	if err := first.Shutdown(); err != nil {
+	if err := leaveGroup(first); err != nil {
 		return err
 	}
 
