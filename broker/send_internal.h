@@ -66,6 +66,7 @@ struct send_lane {
     unsigned parked_answered; /* entries from the head that timed out */
     atomic_uint parked_count;
     struct reactor_timer *timeout;
+    int64_t inline_again_us; /* clock_mono_us() before which nothing is flushed inline */
 
     struct buf more; /* properties that the broker adds to each message of the current order */
     char cluster[160];

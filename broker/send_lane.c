@@ -12,6 +12,7 @@
  *             other, so nobody waits for a flush that has happened. */
 #include "broker/send_internal.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "broker/longpoll.h"
 
@@ -19,6 +20,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+/* A flush that took longer than this was slow; its lane leaves flushing to the flusher for the pause. */
+enum { INLINE_SLOW_US = 10 * 1000, INLINE_PAUSE_US = 10 * 1000 * 1000 };
 
 /* --- waiting to be durable --- */
 
@@ -240,17 +244,30 @@ static unsigned append_staged(struct send_lane *l)
     return parked;
 }
 
+static int flush_inline(struct send_lane *l)
+{
+    int64_t begin = clock_mono_us();
+    if (begin < l->inline_again_us)
+        return ERR_AGAIN;
+    int err = store_flush_inline(l->store);
+    int64_t end = clock_mono_us();
+    if (end - begin > INLINE_SLOW_US)
+        l->inline_again_us = end + INLINE_PAUSE_US;
+    if (err != ERR_AGAIN)
+        stats_count(l->lane->stats, STAT_flush_inline, 1);
+    return err;
+}
+
 /* A message that is all the broker has to do is flushed here and now, which saves two wake-ups of sleeping threads; with company the flusher
- * serves everybody at once and leaves this loop free. */
+ * serves everybody at once and leaves this loop free. So it does for a while after a flush was slow: a loop that waits for a sick disk can
+ * neither serve reads nor tell anybody that syncFlushTimeout is over. */
 static void flush_parked(struct send_lane *l, unsigned added)
 {
     bool alone = added == 1 && parked_count(l) == 1 && parked_at(l, 0)->done != NULL
                  && atomic_load_explicit(&l->shared->waiting, memory_order_relaxed) == 1;
-    int err = alone ? store_flush_inline(l->store) : ERR_AGAIN;
+    int err = alone ? flush_inline(l) : ERR_AGAIN;
     if (err == ERR_AGAIN)
         store_flush_request(l->store);
-    else
-        stats_count(l->lane->stats, STAT_flush_inline, 1);
     atomic_thread_fence(memory_order_seq_cst);
     parked_complete(l);
     if (err == ERR_IO)

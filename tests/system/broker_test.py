@@ -555,5 +555,88 @@ class Operation(unittest.TestCase):
                     self.assertEqual([r.body for r in decode_records(c.answer(o, 10).body)], [b"%d" % n])
 
 
+class SickDisk(unittest.TestCase):
+    """SYNC_FLUSH on a disk that is slow, hangs or fails: a preloaded fdatasync() follows a file's orders."""
+
+    def setUp(self):
+        library = os.environ.get("SICK_DISK_LIBRARY")
+        if not library:
+            self.skipTest("SICK_DISK_LIBRARY does not name the library to preload")
+        self.broker = Broker(flushDiskType="SYNC_FLUSH", syncFlushTimeout=300)
+        self.orders = self.broker.folder + "/orders"
+        self.broker.environment.update(LD_PRELOAD=library, SICK_DISK=self.orders, ASAN_OPTIONS="verify_asan_link_order=0")
+        self.broker.start()
+        self.c = self.broker.connect()
+
+    def tearDown(self):
+        self.order("healthy")
+        status = self.broker.stop()
+        shutil.rmtree(self.broker.folder)
+        self.assertEqual(status, 0, self.broker.stderr)
+
+    def order(self, text):
+        with open(self.orders + ".new", "w") as f:
+            f.write(text)
+        os.rename(self.orders + ".new", self.orders)
+
+    def hang(self):
+        """After a slow flush the loop leaves flushing to the flusher and can tell the time."""
+        self.order("slow 50")
+        self.assertEqual(self.c.send("Sick", b"slow").code, 0)
+        self.order("hang")
+
+    def test_hanging_disk_answers_10_and_shows_the_message_when_it_is_durable(self):
+        self.hang()
+        begin = time.monotonic()
+        answer = self.c.send("Sick", b"late")
+        self.assertEqual(answer.code, 10, answer)
+        self.assertGreaterEqual(time.monotonic() - begin, 0.3)
+        self.assertEqual((answer.ext["queueOffset"], answer.ext["queueId"], len(answer.ext["msgId"])), ("1", "0", 32))
+        self.assertIn("syncFlushTimeout=300", answer.remark)
+        held = self.c.post_pull("Sick", 0, 1, suspend_ms=15000)
+        self.assertEqual(self.c.call(MAX_OFFSET, {"topic": "Sick", "queueId": 0}).ext["offset"], "1")
+        self.assertEqual(self.c.send("Sick", b"nobody waits", properties={"WAIT": "false"}).code, 0)
+        self.order("healthy")
+        self.assertEqual(decode_records(self.c.answer(held).body)[0].body, b"late")
+        self.assertEqual([r.body for r in pull_until(self.c, "Sick", 0, 3)], [b"slow", b"late", b"nobody waits"])
+        self.assertEqual(self.c.send("Sick", b"well").code, 0)
+
+    def test_reads_and_other_clients_are_served_while_the_disk_hangs(self):
+        self.hang()
+        waiting = self.c.post(*send_request("Sick", b"waits"))
+        other = self.broker.connect()
+        begin = time.monotonic()
+        self.assertEqual(len(other.pull_all("Sick", 0)), 1)
+        self.assertLess(time.monotonic() - begin, 0.25)
+        self.order("healthy")
+        self.assertEqual(self.c.answer(waiting).code, 0)
+
+    def test_failed_flush_is_final_for_writes(self):
+        self.assertEqual(self.c.send("Sick", b"before").code, 0)
+        self.order("fail")
+        opaques = [self.c.post(*send_request("Sick", b"%d" % i)) for i in range(20)]
+        answers = [self.c.answer(o) for o in opaques]
+        self.assertNotIn(0, [a.code for a in answers])
+        self.assertTrue(all("fdatasync" in a.remark for a in answers), answers)
+        self.order("healthy")
+        answer = self.c.send("Sick", b"after")
+        self.assertEqual(answer.code, 14, answer)
+        self.assertIn("fdatasync", answer.remark)
+        self.assertEqual([r.body for r in self.c.pull_all("Sick", 0)], [b"before"])
+
+    def test_more_waiting_sends_than_allowed_are_refused_as_busy(self):
+        self.broker.stop()
+        self.broker.settings.update(sendsWaitingMax=10, syncFlushTimeout=60000)
+        self.broker.start()
+        self.c = self.broker.connect()
+        self.hang()
+        opaques = [self.c.post(*send_request("Sick", b"x")) for _ in range(15)]
+        refused = [self.c.answer(o) for o in opaques[10:]]
+        self.assertEqual([a.code for a in refused], [2] * 5, refused)
+        self.assertIn("sendsWaitingMax=10", refused[0].remark)
+        self.order("healthy")
+        self.assertEqual([self.c.answer(o).code for o in opaques[:10]], [0] * 10)
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)

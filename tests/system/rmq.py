@@ -206,6 +206,7 @@ class Broker:
                              storePathRootDir=self.folder + "/store", logDir=self.folder + "/log", diskReserveBytes=0,
                              fastListenPort=0, diskMaxUsedSpaceRatio=0)
         self.settings.update(settings)
+        self.environment = dict(os.environ, HOME=self.folder)
         self.process = None
         self.connections = []
 
@@ -214,7 +215,7 @@ class Broker:
 
     def start(self):
         self.process = subprocess.Popen(self.arguments(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                        env=dict(os.environ, HOME=self.folder))
+                                        env=self.environment)
         line = self.process.stdout.readline()
         if "boot success" not in line:
             raise AssertionError("the broker did not start: %r %r" % (line, self.process.stderr.read()))
@@ -223,7 +224,7 @@ class Broker:
 
     def start_fails(self):
         """Starts a broker that must refuse to: returns (exit status, stderr)."""
-        done = subprocess.run(self.arguments(), capture_output=True, text=True, timeout=30, env=dict(os.environ, HOME=self.folder))
+        done = subprocess.run(self.arguments(), capture_output=True, text=True, timeout=30, env=self.environment)
         return done.returncode, done.stderr
 
     def connect(self, **options):
