@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <utlist.h>
 
 #define LOG_COMPONENT "registry"
 #include "base/log.h"
@@ -46,10 +47,40 @@ static void registration_body(struct registry_link *l, const struct identity_vie
     buf_append_char(out, '}');
 }
 
+/* --- those who wait for a registration --- */
+
+static void waiter_finish(struct registry_link *l, struct announce_waiter *w)
+{
+    DL_DELETE(l->waiters, w);
+    w->fn(w->arg);
+    free(w->targets);
+    free(w);
+}
+
+static bool waiter_is_done(const struct registry_link *l, const struct announce_waiter *w)
+{
+    for (unsigned i = 0; i < l->peer_count; i++)
+        if (l->peers[i].answered < w->targets[i])
+            return false;
+    return true;
+}
+
+/* `all`: a registration failed, and nobody shall wait for a registry that is away. */
+static void finish_waiters(struct registry_link *l, bool all)
+{
+    struct announce_waiter *w, *next;
+    DL_FOREACH_SAFE(l->waiters, w, next)
+    {
+        if (all || waiter_is_done(l, w))
+            waiter_finish(l, w);
+    }
+}
+
 static void on_registered(void *arg, int err, const struct command *answer, const struct errbuf *eb)
 {
     struct registry_peer *p = arg;
     p->registering = false;
+    p->answered = p->begun;
     if (err == 0 && answer->code == RESP_SUCCESS) {
         if (!p->registered)
             log_info("registered with registry %s as %s, id %lld", p->addr, p->registered_name, (long long)p->registered_id);
@@ -64,6 +95,7 @@ static void on_registered(void *arg, int err, const struct command *answer, cons
     }
     if (p->again && !p->link->stopping && p->registered)
         register_with(p);
+    finish_waiters(p->link, !p->registered);
 }
 
 static void farewell(struct registry_peer *p, const char *name, int64_t id, remoting_done_fn done)
@@ -110,6 +142,7 @@ static void register_with(struct registry_peer *p)
     if (p->registered && (strcmp(p->registered_name, self.name) != 0 || p->registered_id != self.broker_id))
         farewell(p, p->registered_name, p->registered_id, on_old_name_gone);
     p->registering = true;
+    p->begun++;
     p->again = false;
     snprintf(p->registered_name, sizeof p->registered_name, "%s", self.name);
     p->registered_id = self.broker_id;
@@ -317,6 +350,37 @@ void registry_link_announce(struct registry_link *l)
         reactor_post(l->broker->control, &l->announce_task);
 }
 
+static void on_announce_then(void *arg)
+{
+    struct announce_waiter *w = arg;
+    struct registry_link *l = w->link;
+    w->targets = mem_zalloc((l->peer_count + 1) * sizeof w->targets[0]);
+    DL_APPEND(l->waiters, w);
+    for (unsigned i = 0; i < l->peer_count && !l->stopping; i++) {
+        struct registry_peer *p = &l->peers[i];
+        /* One under way began too early: the one after it counts. */
+        w->targets[i] = p->begun + 1;
+        register_with(p);
+        if (!p->registering)
+            w->targets[i] = 0; /* a broker that waits for its place has no route to wait for */
+    }
+    finish_waiters(l, l->stopping);
+}
+
+void registry_link_announce_then(struct registry_link *l, void (*fn)(void *arg), void *arg)
+{
+    if (l == NULL) {
+        fn(arg);
+        return;
+    }
+    struct announce_waiter *w = mem_zalloc(sizeof *w);
+    w->link = l;
+    w->fn = fn;
+    w->arg = arg;
+    w->task = (struct reactor_task){.fn = on_announce_then, .arg = w};
+    reactor_post(l->broker->control, &w->task);
+}
+
 static int add_peers(struct registry_link *l, struct errbuf *eb)
 {
     struct slice rest = slice_str(l->broker->settings.namesrvAddr), addr;
@@ -415,7 +479,9 @@ static void begin_stop(void *arg)
 
 static void finish_stop(void *arg)
 {
-    link_free(arg);
+    struct registry_link *l = arg;
+    finish_waiters(l, true);
+    link_free(l);
 }
 
 void registry_link_stop(struct registry_link *l)

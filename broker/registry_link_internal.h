@@ -27,10 +27,21 @@ struct registry_peer {
     bool heard;             /* it has told what documents it has (or that it has none) since start */
     bool registering;       /* a 103 is under way */
     bool again;             /* something changed meanwhile: register once more */
+    uint64_t begun, answered; /* registrations, counted */
     bool registered;
     char registered_name[128]; /* brokerName and id of the last registration, for the farewell when they change */
     int64_t registered_id;
     struct errbuf problem;  /* why it is not registered; logged when it changes */
+};
+
+/* Somebody who waits until the registries know what they are told now. */
+struct announce_waiter {
+    struct announce_waiter *prev, *next;
+    struct reactor_task task;
+    struct registry_link *link;
+    void (*fn)(void *arg);
+    void *arg;
+    uint64_t *targets; /* owned; per registry, the registration to wait for */
 };
 
 struct registry_link {
@@ -45,6 +56,7 @@ struct registry_link {
     bool stopping;
     struct reactor_task announce_task;
     atomic_flag announced; /* announce_task is posted */
+    struct announce_waiter *waiters;
 
     pthread_mutex_t farewell_mutex;
     pthread_cond_t farewell_done;

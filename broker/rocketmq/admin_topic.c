@@ -1,9 +1,40 @@
 /* admin_topic.c - topics by admin clients: create, delete, list, look at. Bodies: mqadmin.md section 4.
  * Threads: the connection's lane. */
 #include "base/json_dialect.h"
+#include "base/mem.h"
+#include "broker/registry_link.h"
 #include "broker/rocketmq/admin.h"
 
 #include <stdlib.h>
+
+/* --- answering when the registries know --- */
+
+struct deferred_ok {
+    struct reactor_task task;
+    struct reply_handle handle;
+};
+
+static void reply_on_lane(void *arg)
+{
+    struct deferred_ok *d = arg;
+    reply_handle_send(&d->handle, &(struct reply){.code = RESP_SUCCESS});
+    free(d);
+}
+
+static void on_announced(void *arg)
+{
+    struct deferred_ok *d = arg;
+    d->task = (struct reactor_task){.fn = reply_on_lane, .arg = d};
+    reactor_post(conn_reactor(d->handle.conn), &d->task);
+}
+
+/* Whoever created a topic asks for its route next. */
+static void reply_ok_when_announced(struct broker *b, const struct request *req)
+{
+    struct deferred_ok *d = mem_zalloc(sizeof *d);
+    d->handle = request_defer(req);
+    registry_link_announce_then(b->registry_link, on_announced, d);
+}
 
 static void on_update_topic(void *arg, struct request *req)
 {
@@ -25,7 +56,7 @@ static void on_update_topic(void *arg, struct request *req)
     else if (topic_table_put(b->topics, name, &config, NULL, &eb) != 0)
         request_reply_error(req, RESP_SYSTEM_ERROR, "%s", eb.text);
     else
-        request_reply_ok(req);
+        reply_ok_when_announced(b, req);
 }
 
 static void on_delete_topic(void *arg, struct request *req)
@@ -46,7 +77,7 @@ static void on_delete_topic(void *arg, struct request *req)
         return;
     }
     offset_table_delete_topic(b->offsets, name);
-    request_reply_ok(req);
+    reply_ok_when_announced(b, req);
 }
 
 static void on_all_topics(void *arg, struct request *req)
