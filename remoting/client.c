@@ -1,12 +1,16 @@
-/* client.c - connections to servers by address: opened on first use, shared by all requests to that address, opened again after a
- * failure by the next request, but not sooner than a pause that doubles with each failure in a row.
+/* client.c - connections to servers by address: opened on first use, shared by all requests to that address,
+ * opened again after a failure by the next request, but not sooner than a pause that doubles with each
+ * failure in a row.
  *
- * A peer is an address that we talk to. Its connection exists from the first request on, without a socket while the name is looked
- * up (on a thread of its own, because that blocks) and the connect is under way; what is sent meanwhile is queued in it.
+ * A peer is an address that we talk to. Its connection exists from the first request on, without a socket
+ * while the name is looked up (on a thread of its own, because that blocks) and the connect is under way;
+ * what is sent meanwhile is queued in it.
  * Threads: the reactor's, but for lookup_main().
- * Invariants: 1. A request is either in the pending table of a connection that is not finished, or in the list of failures.
+ * Invariants: 1. A request is either in the pending table of a connection that is not finished, or in the
+ *                list of failures.
  *             2. A peer outlives the connections made for it (peer->conn_count).
- *             3. on_client_closed() settles the peer (no connection, pause) before requesters hear: they may ask again from there. */
+ *             3. on_client_closed() settles the peer (no connection, pause) before requesters hear: they
+ *                may ask again from there. */
 #define LOG_COMPONENT "remoting"
 #include "remoting/client.h"
 
@@ -33,7 +37,8 @@ enum {
 
 /* --- failures that must not be told from inside of the request --- */
 
-static void client_fail_later(struct remoting_client *cl, const struct remoting_call *call, int err, const struct errbuf *eb)
+static void client_fail_later(struct remoting_client *cl, const struct remoting_call *call, int err,
+                              const struct errbuf *eb)
 {
     struct failure *f = mem_zalloc(sizeof *f);
     f->done = call->done;
@@ -192,8 +197,8 @@ static void reason_format(struct errbuf *out, const struct peer *p, int err, con
     errbuf_format(out, "%s: %s", p->addr, eb != NULL && eb->text[0] != '\0' ? eb->text : err_text(err));
 }
 
-static void deliver_to_requester(void *owner, const struct pending *pending, int err, const struct command *answer,
-                                 const struct errbuf *eb)
+static void deliver_to_requester(void *owner, const struct pending *pending, int err,
+                                 const struct command *answer, const struct errbuf *eb)
 {
     struct conn *c = owner;
     struct peer *p = c->owner_data;
@@ -205,15 +210,16 @@ static void deliver_to_requester(void *owner, const struct pending *pending, int
     }
     if (err == ERR_TIMEOUT) {
         const char *name = request_code_name(pending->code);
-        errbuf_format(&reason, "%s: no answer to request %d (%s) within %" PRId64 " ms", p->addr, pending->code,
-                      name != NULL ? name : "unknown", pending->timeout_ms);
+        errbuf_format(&reason, "%s: no answer to request %d (%s) within %" PRId64 " ms", p->addr,
+                      pending->code, name != NULL ? name : "unknown", pending->timeout_ms);
     } else {
         reason_format(&reason, p, err, eb);
     }
     done(pending->arg, err, NULL, &reason);
 }
 
-/* A connect that failed within this round takes more requests to fail with it, lest each of them starts another connect. */
+/* A connect that failed within this round takes more requests to fail with it, lest each of them starts
+ * another connect. */
 static bool conn_takes_requests(const struct conn *c)
 {
     return c != NULL && (c->state == CONN_OPEN || c->state == CONN_CONNECTING || c->close_err == ERR_CONNECT);
@@ -249,7 +255,8 @@ static struct conn *peer_conn(struct peer *p, int *err, struct errbuf *reason)
 /* --- requests --- */
 
 /* Finds where to send and whether there is room. NULL with *err and the reason when not. */
-static struct conn *client_conn_for(struct remoting_client *cl, const struct remoting_call *call, int *err, struct errbuf *reason)
+static struct conn *client_conn_for(struct remoting_client *cl, const struct remoting_call *call, int *err,
+                                    struct errbuf *reason)
 {
     struct peer *p = peer_find_or_create(cl, call->addr);
     struct conn *c = peer_conn(p, err, reason);
@@ -260,8 +267,8 @@ static struct conn *client_conn_for(struct remoting_client *cl, const struct rem
     size_t limit = cl->options.unsent_bytes_max;
     if (c->out.unsent > limit || call->body.len > limit - c->out.unsent) {
         *err = ERR_LIMIT;
-        errbuf_format(reason, "%s: %zu bytes wait to be sent and %zu more are above the limit of %zu", p->addr, c->out.unsent,
-                      call->body.len, limit);
+        errbuf_format(reason, "%s: %zu bytes wait to be sent and %zu more are above the limit of %zu",
+                      p->addr, c->out.unsent, call->body.len, limit);
         return NULL;
     }
     return c;
@@ -293,8 +300,10 @@ void remoting_client_request(struct remoting_client *cl, const struct remoting_c
         return;
     }
     struct pending_table *pending = conn_pending(c, REQUESTS_MAX, deliver_to_requester);
-    if (pending_add(pending, call->code, call->timeout_ms, (pending_user_fn)call->done, call->arg, &opaque) != 0) {
-        errbuf_format(&reason, "%s: %d requests wait for answers, which is the limit", call->addr, REQUESTS_MAX);
+    if (pending_add(pending, call->code, call->timeout_ms, (pending_user_fn)call->done, call->arg, &opaque) !=
+        0) {
+        errbuf_format(&reason, "%s: %d requests wait for answers, which is the limit", call->addr,
+                      REQUESTS_MAX);
         client_fail_later(cl, call, ERR_LIMIT, &reason);
         return;
     }
@@ -442,7 +451,8 @@ struct remoting_client *remoting_client_new(const struct remoting_client_options
 static void client_forget_lookups(struct remoting_client *cl)
 {
     struct lookup *l, *next;
-    DL_FOREACH_SAFE(cl->lookups, l, next) {
+    DL_FOREACH_SAFE(cl->lookups, l, next)
+    {
         pthread_join(l->thread, NULL);
         conn_unref(l->conn);
         l->client = NULL; /* its task is posted and frees it */
@@ -461,7 +471,7 @@ void remoting_client_free(struct remoting_client *cl)
         client_tell_failures(cl);
     struct peer *p, *next;
     HASH_ITER(hh, cl->peers, p, next)
-        peer_free(p);
+    peer_free(p);
     hub_free(cl->hub);
     free(cl);
 }

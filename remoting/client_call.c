@@ -1,4 +1,5 @@
-/* client_call.c - the blocking form of a request, for programs: a hop to the reactor, and a wait for its answer.
+/* client_call.c - the blocking form of a request, for programs: a hop to the reactor, and a wait for its
+ * answer.
  * Threads: any but the reactor's; done on the reactor's, while the caller waits. */
 #include "base/bytes.h"
 #include "remoting/client_internal.h"
@@ -47,8 +48,8 @@ static void on_blocking_start(void *arg)
     remoting_client_request(b->client, &b->call);
 }
 
-int remoting_client_call(struct remoting_client *cl, const struct remoting_call *call, struct buf *storage, struct command *answer,
-                         struct errbuf *eb)
+int remoting_client_call(struct remoting_client *cl, const struct remoting_call *call, struct buf *storage,
+                         struct command *answer, struct errbuf *eb)
 {
     assert(reactor_current() != cl->options.reactor);
     struct blocking_call b = {.client = cl, .call = *call, .storage = storage, .eb = eb};

@@ -14,8 +14,8 @@ struct peer {
     struct remoting_client *client; /* borrowed */
     char *addr;                     /* owned; the key */
     struct conn *conn;              /* borrowed from the hub; NULL: none */
-    unsigned conn_count;            /* connections made for it and not finished: closed ones linger for a round */
-    int64_t pause_ms;               /* after a failed connect; 0: none */
+    unsigned conn_count; /* connections made for it and not finished: closed ones linger for a round */
+    int64_t pause_ms;    /* after a failed connect; 0: none */
     int64_t paused_until_ms;
     struct errbuf last_reason;
     UT_hash_handle hh;
@@ -24,8 +24,8 @@ struct peer {
 /* A look-up of a host name, on a thread of its own. */
 struct lookup {
     struct reactor_task task;
-    struct reactor *reactor;        /* borrowed */
-    char *addr;                     /* owned */
+    struct reactor *reactor; /* borrowed */
+    char *addr;              /* owned */
     /* --- the reactor's thread --- */
     struct remoting_client *client; /* borrowed; NULL: gone */
     struct conn *conn;              /* owned reference */
@@ -48,9 +48,9 @@ struct failure {
 
 struct remoting_client {
     struct remoting_client_options options;
-    struct hub *hub;        /* owned */
-    struct peer *peers;     /* owned; hash by addr */
-    struct lookup *lookups; /* owned */
+    struct hub *hub;                          /* owned */
+    struct peer *peers;                       /* owned; hash by addr */
+    struct lookup *lookups;                   /* owned */
     struct failure *failures, **failures_end; /* owned, oldest first */
     bool is_closing;
 };

@@ -1,5 +1,5 @@
-/* command.c - frames, ext fields and language names; the headers themselves are in header_json.c and header_binary.c,
- * the way out is in command_encode.c.
+/* command.c - frames, ext fields and language names; the headers themselves are in header_json.c and
+ * header_binary.c, the way out is in command_encode.c.
  * Threads: any; no state. */
 #include "remoting/command.h"
 
@@ -15,9 +15,10 @@ enum { LENGTH_BYTES = 4, HEADER_LENGTH_MASK = 0xffffff };
 /* --- languages --- */
 
 static const char *const language_names[] = {
-    [LANGUAGE_JAVA] = "JAVA",     [LANGUAGE_CPP] = "CPP",       [LANGUAGE_DOTNET] = "DOTNET", [LANGUAGE_PYTHON] = "PYTHON",
-    [LANGUAGE_DELPHI] = "DELPHI", [LANGUAGE_ERLANG] = "ERLANG", [LANGUAGE_RUBY] = "RUBY",     [LANGUAGE_OTHER] = "OTHER",
-    [LANGUAGE_HTTP] = "HTTP",     [LANGUAGE_GO] = "GO",         [LANGUAGE_PHP] = "PHP",       [LANGUAGE_OMS] = "OMS",
+    [LANGUAGE_JAVA] = "JAVA",     [LANGUAGE_CPP] = "CPP",         [LANGUAGE_DOTNET] = "DOTNET",
+    [LANGUAGE_PYTHON] = "PYTHON", [LANGUAGE_DELPHI] = "DELPHI",   [LANGUAGE_ERLANG] = "ERLANG",
+    [LANGUAGE_RUBY] = "RUBY",     [LANGUAGE_OTHER] = "OTHER",     [LANGUAGE_HTTP] = "HTTP",
+    [LANGUAGE_GO] = "GO",         [LANGUAGE_PHP] = "PHP",         [LANGUAGE_OMS] = "OMS",
     [LANGUAGE_RUST] = "RUST",     [LANGUAGE_NODE_JS] = "NODE_JS",
 };
 enum { LANGUAGE_COUNT = sizeof language_names / sizeof language_names[0] };
@@ -46,18 +47,23 @@ int64_t frame_size(struct slice bytes, uint32_t frame_bytes_max, struct errbuf *
     if (length > INT32_MAX)
         return errbuf_set(eb, ERR_PROTO, "frame with a negative length word 0x%08" PRIx32, length);
     if (length < FRAME_HEAD_BYTES - LENGTH_BYTES)
-        return errbuf_set(eb, ERR_PROTO, "frame of %" PRIu32 " bytes, too short for the word that follows the length", length);
+        return errbuf_set(eb, ERR_PROTO,
+                          "frame of %" PRIu32 " bytes, too short for the word that follows the length",
+                          length);
     if (size > frame_bytes_max)
-        return errbuf_set(eb, ERR_TOOBIG, "frame of %" PRId64 " bytes, above the limit of %" PRIu32 " bytes", size, frame_bytes_max);
+        return errbuf_set(eb, ERR_TOOBIG, "frame of %" PRId64 " bytes, above the limit of %" PRIu32 " bytes",
+                          size, frame_bytes_max);
     if (bytes.len >= FRAME_HEAD_BYTES) {
         uint32_t header = get_be32(bytes.ptr + LENGTH_BYTES) & HEADER_LENGTH_MASK;
         if (header > length - (FRAME_HEAD_BYTES - LENGTH_BYTES))
-            return errbuf_set(eb, ERR_PROTO, "header of %" PRIu32 " bytes in a frame of %" PRId64 " bytes", header, size);
+            return errbuf_set(eb, ERR_PROTO, "header of %" PRIu32 " bytes in a frame of %" PRId64 " bytes",
+                              header, size);
     }
     return size;
 }
 
-int command_decode(struct slice frame, char *scratch, size_t scratch_len, struct command *out, struct errbuf *eb)
+int command_decode(struct slice frame, char *scratch, size_t scratch_len, struct command *out,
+                   struct errbuf *eb)
 {
     int64_t size = frame_size(frame, UINT32_MAX, eb);
     if (size < 0)
@@ -95,7 +101,8 @@ static bool salvage_number(struct slice text, const char *quoted_name, int32_t *
         p++;
     int64_t v;
     /* A number that touches the end of what is there may have lost digits. */
-    if (p == end || slice_to_i64(slice_of(start, (size_t)(p - start)), &v) != 0 || v < INT32_MIN || v > INT32_MAX)
+    if (p == end || slice_to_i64(slice_of(start, (size_t)(p - start)), &v) != 0 || v < INT32_MIN ||
+        v > INT32_MAX)
         return false;
     *out = (int32_t)v;
     return true;
@@ -131,7 +138,8 @@ bool command_get(const struct command *c, const char *key, struct slice *out)
     /* From behind: of a key given twice the last one counts, as in Java's map. */
     for (unsigned i = c->field_count; i-- > 0;) {
         const struct command_field *f = &c->fields[i];
-        if (f->key.len == len && (len == 0 || (f->key.ptr[0] == key[0] && memcmp(f->key.ptr, key, len) == 0))) {
+        if (f->key.len == len &&
+            (len == 0 || (f->key.ptr[0] == key[0] && memcmp(f->key.ptr, key, len) == 0))) {
             *out = f->value;
             return true;
         }
@@ -152,7 +160,8 @@ int command_get_i64(const struct command *c, const char *key, int64_t *out, stru
         return 0;
     }
     int shown = text.len > 64 ? 64 : (int)text.len;
-    return errbuf_set(eb, ERR_INVAL, "header field \"%s\" is \"%.*s\", expected a whole number", key, shown, text.ptr);
+    return errbuf_set(eb, ERR_INVAL, "header field \"%s\" is \"%.*s\", expected a whole number", key, shown,
+                      text.ptr);
 }
 
 int command_get_i32(const struct command *c, const char *key, int32_t *out, struct errbuf *eb)
@@ -162,7 +171,8 @@ int command_get_i32(const struct command *c, const char *key, int32_t *out, stru
     if (err != 0)
         return err;
     if (v < INT32_MIN || v > INT32_MAX)
-        return errbuf_set(eb, ERR_INVAL, "header field \"%s\" is %" PRId64 ", expected a number of 32 bits", key, v);
+        return errbuf_set(eb, ERR_INVAL, "header field \"%s\" is %" PRId64 ", expected a number of 32 bits",
+                          key, v);
     *out = (int32_t)v;
     return 0;
 }

@@ -1,7 +1,9 @@
-/* command_encode.c - writer of frame heads: length word, serialize type and header, by memcpy and an integer formatter.
+/* command_encode.c - writer of frame heads: length word, serialize type and header, by memcpy and an integer
+ * formatter.
  *
- * JSON members are in the order that Java writes (sorted). Text is written as correct JSON whatever is in it: what is valid UTF-8
- * passes, each other byte becomes U+FFFD, because one bad byte in a remark would make a client's parser drop the connection.
+ * JSON members are in the order that Java writes (sorted). Text is written as correct JSON whatever is in it:
+ * what is valid UTF-8 passes, each other byte becomes U+FFFD, because one bad byte in a remark would make a
+ * client's parser drop the connection.
  * Threads: any; no state. */
 #include "base/bytes.h"
 #include "remoting/command_internal.h"
@@ -23,8 +25,9 @@ enum {
 
 /* --- numbers --- */
 
-static const char digit_pairs[] = "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
-                                  "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+static const char digit_pairs[] =
+    "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
+    "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
 
 static char *put_number(char *d, int64_t number)
 {
@@ -77,12 +80,14 @@ static unsigned utf8_length(const unsigned char *p, const unsigned char *end)
     return n;
 }
 
-/* True when the eight bytes of v can be copied as they are: ASCII, no control character, no quote, no backslash. */
+/* True when the eight bytes of v can be copied as they are: ASCII, no control character, no quote, no
+ * backslash. */
 static inline bool is_plain8(uint64_t v)
 {
     const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
     uint64_t quote = v ^ (ones * '"'), backslash = v ^ (ones * '\\');
-    /* Of bytes below 0x80: (byte | 0x80) - k keeps the top bit exactly when byte >= k, and nothing borrows from a neighbour. */
+    /* Of bytes below 0x80: (byte | 0x80) - k keeps the top bit exactly when byte >= k, and nothing borrows
+     * from a neighbour. */
     uint64_t not_control = (v | tops) - ones * 0x20;
     uint64_t not_quote = (quote | tops) - ones, not_backslash = (backslash | tops) - ones;
     return (~v & not_control & not_quote & not_backslash & tops) == tops;
@@ -136,7 +141,8 @@ static char *put_text(char *d, struct slice text)
     return d;
 }
 
-/* Short text is taken at its worst; long text is looked at, so that 32 KiB of properties do not reserve 192 KiB. */
+/* Short text is taken at its worst; long text is looked at, so that 32 KiB of properties do not reserve 192
+ * KiB. */
 static size_t put_text_bound(struct slice text)
 {
     if (text.len <= SHORT_TEXT)

@@ -1,11 +1,14 @@
 /* conn.c - one connection: reading and cutting frames, sending, pausing, timeouts, closing.
  *
- * Reading takes as much as the socket has (up to the hub's buffer) in one call and goes through all frames in it; only the
- * beginning of a frame that is not whole stays with the connection, in memory of that frame's size into which the next read goes
- * directly. So an idle connection holds no buffer, and a byte is copied at most once on its way in.
+ * Reading takes as much as the socket has (up to the hub's buffer) in one call and goes through all frames in
+ * it; only the beginning of a frame that is not whole stays with the connection, in memory of that frame's
+ * size into which the next read goes directly. So an idle connection holds no buffer, and a byte is copied at
+ * most once on its way in.
  * Threads: the reactor's; conn_new(), conn_ref(), conn_unref() and conn_id(): any.
- * Invariants: 1. While not paused, `rest` is the beginning of one frame: less than 4 bytes of it, or memory for all of it.
- *             2. A connection is in the hub's list from attach to finish, and the hub has a reference all that time.
+ * Invariants: 1. While not paused, `rest` is the beginning of one frame: less than 4 bytes of it, or memory
+ *                for all of it.
+ *             2. A connection is in the hub's list from attach to finish, and the hub has a reference all
+ *                that time.
  *             3. io watches for writability only after the socket was full. */
 #define LOG_COMPONENT "remoting"
 #include "base/bytes.h"
@@ -20,12 +23,14 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* Ids are unique in the process, whichever server or client a connection belongs to: so the counter is the process's. */
+/* Ids are unique in the process, whichever server or client a connection belongs to: so the counter is the
+ * process's. */
 static atomic_uint_fast64_t conn_ids;
 
 static void on_conn_timeout(struct wheel_entry *e);
 
-/* Bytes held for this hub's connections: what they sent of unfinished frames, and copies that they have not taken yet. */
+/* Bytes held for this hub's connections: what they sent of unfinished frames, and copies that they have not
+ * taken yet. */
 static bool hub_is_over_budget(const struct hub *h)
 {
     return h->rest_bytes + h->pool.used_bytes > h->limits.buffered_bytes_max;
@@ -153,7 +158,8 @@ void conn_abort(struct conn *c, int err, const struct errbuf *reason)
     if (c->fd >= 0)
         close(c->fd);
     c->fd = -1;
-    /* Input that is being gone through may still lie in `rest`, so everything else waits for the round's end. */
+    /* Input that is being gone through may still lie in `rest`, so everything else waits for the round's end.
+     */
     c->next_closed = h->closed;
     h->closed = c;
 }
@@ -252,7 +258,8 @@ static void conn_dispatch(struct conn *c, struct slice frame)
 {
     struct hub *h = c->hub;
     struct errbuf eb;
-    size_t header_len = get_be32(frame.ptr + 4) & 0xffffff; /* command_decode() checks it; too much scratch memory does no harm */
+    size_t header_len = get_be32(frame.ptr + 4) & 0xffffff; /* command_decode() checks it; too much scratch
+                                                               memory does no harm */
     size_t scratch_len = header_len < frame.len ? header_len : frame.len;
     char *scratch = hub_scratch(h, scratch_len);
     int err = command_decode(frame, scratch, scratch_len, &h->command, &eb);
@@ -266,7 +273,8 @@ static void conn_dispatch(struct conn *c, struct slice frame)
         c->is_paused = true;
 }
 
-/* `n` more bytes lie in `rest`. Memory counts as it is written, not as it is asked for: a length word alone holds nothing. */
+/* `n` more bytes lie in `rest`. Memory counts as it is written, not as it is asked for: a length word alone
+ * holds nothing. */
 static void conn_rest_grown(struct conn *c, size_t n)
 {
     struct hub *h = c->hub;
@@ -277,8 +285,10 @@ static void conn_rest_grown(struct conn *c, size_t n)
     if (c->rest_len <= REST_ALWAYS_MAX || c->is_paused || !hub_is_over_budget(h))
         return;
     counter_add(&h->counters.too_big, 1);
-    errbuf_format(&eb, "no room for a frame of %zu bytes: the connections of this thread hold %zu bytes, the limit is %zu", c->rest_cap,
-                  h->rest_bytes + h->pool.used_bytes, h->limits.buffered_bytes_max);
+    errbuf_format(
+        &eb,
+        "no room for a frame of %zu bytes: the connections of this thread hold %zu bytes, the limit is %zu",
+        c->rest_cap, h->rest_bytes + h->pool.used_bytes, h->limits.buffered_bytes_max);
     if (hub_may_log(h, &dropped))
         log_warn("peer=%s closing: %s (dropped_lines=%u)", c->peer_text, eb.text, dropped);
     conn_abort(c, ERR_LIMIT, &eb);
@@ -351,7 +361,8 @@ static void conn_took(struct conn *c, size_t n)
     conn_cut(c, buf, n);
 }
 
-/* The peer sends no more. What it asked for and is answered in this round still reaches it, should it still read. */
+/* The peer sends no more. What it asked for and is answered in this round still reaches it, should it still
+ * read. */
 static void conn_input_ended(struct conn *c)
 {
     c->input_ended = true;
@@ -472,7 +483,8 @@ static bool conn_send_queued(struct conn *c)
     return true;
 }
 
-/* Half of the limit must be free before reading goes on, so that a slow reader does not flip the switch with each byte. */
+/* Half of the limit must be free before reading goes on, so that a slow reader does not flip the switch with
+ * each byte. */
 static bool conn_may_resume(const struct conn *c)
 {
     const struct conn_limits *limits = &c->hub->limits;

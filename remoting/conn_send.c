@@ -1,7 +1,7 @@
 /* conn_send.c - what goes out on a connection: replies, oneway requests and requests of our own.
  *
- * Heads are formatted straight into the connection's out segments; nothing is allocated per reply. Everything here only queues:
- * the bytes leave at the round's end.
+ * Heads are formatted straight into the connection's out segments; nothing is allocated per reply. Everything
+ * here only queues: the bytes leave at the round's end.
  * Threads: the connection's reactor. */
 #define LOG_COMPONENT "remoting"
 #include "base/log.h"
@@ -51,12 +51,14 @@ static void conn_put_reply(struct conn *c, int32_t opaque, uint8_t serialize_typ
         outq_append(&c->out, &c->hub->pool, r->body.ptr, r->body.len);
     for (unsigned i = 0; i < r->chunk_count; i++) {
         bool last = i + 1 == r->chunk_count;
-        outq_add_chunk(&c->out, r->chunks[i].ptr, r->chunks[i].len, last ? r->release : NULL, last ? r->release_arg : NULL);
+        outq_add_chunk(&c->out, r->chunks[i].ptr, r->chunks[i].len, last ? r->release : NULL,
+                       last ? r->release_arg : NULL);
     }
     counter_add(&c->hub->counters.replies, 1);
 }
 
-static void reply_send(struct conn *c, int32_t opaque, uint8_t serialize_type, bool oneway, const struct reply *r)
+static void reply_send(struct conn *c, int32_t opaque, uint8_t serialize_type, bool oneway,
+                       const struct reply *r)
 {
     if (!oneway && conn_takes_output(c)) {
         conn_put_reply(c, opaque, serialize_type, r);
@@ -139,8 +141,8 @@ void reply_handle_send_error(struct reply_handle *h, int code, const char *fmt, 
 /* --- requests of ours --- */
 
 /* Our requests carry JSON headers, which every client reads, whatever it writes itself. */
-static void conn_put_request(struct conn *c, int code, int32_t opaque, int32_t flag, const struct command_out_field *fields,
-                             unsigned field_count, struct slice body)
+static void conn_put_request(struct conn *c, int code, int32_t opaque, int32_t flag,
+                             const struct command_out_field *fields, unsigned field_count, struct slice body)
 {
     struct command_out head = {
         .code = code,
@@ -154,11 +156,13 @@ static void conn_put_request(struct conn *c, int code, int32_t opaque, int32_t f
     conn_put(c, &head, body);
 }
 
-void conn_send_oneway(struct conn *c, int code, const struct command_out_field *fields, unsigned field_count, struct slice body)
+void conn_send_oneway(struct conn *c, int code, const struct command_out_field *fields, unsigned field_count,
+                      struct slice body)
 {
     if (!conn_takes_output(c))
         return;
-    /* A client that does not read while notices pile up gets no more of them: they are hints, sent again when things change. */
+    /* A client that does not read while notices pile up gets no more of them: they are hints, sent again when
+     * things change. */
     if (c->out.unsent > c->hub->limits.unsent_bytes_max) {
         log_debug("peer=%s notice dropped code=%d unsent_bytes=%zu", c->peer_text, code, c->out.unsent);
         return;
@@ -175,15 +179,16 @@ struct pending_table *conn_pending(struct conn *c, unsigned count_max, pending_d
     return c->pending;
 }
 
-static void deliver_to_front_end(void *owner, const struct pending *p, int err, const struct command *answer, const struct errbuf *eb)
+static void deliver_to_front_end(void *owner, const struct pending *p, int err, const struct command *answer,
+                                 const struct errbuf *eb)
 {
     (void)owner;
     (void)eb;
     ((conn_answer_fn)p->fn)(p->arg, err, answer);
 }
 
-void conn_send_request(struct conn *c, int code, const struct command_out_field *fields, unsigned field_count, struct slice body,
-                       int64_t timeout_ms, conn_answer_fn done, void *arg)
+void conn_send_request(struct conn *c, int code, const struct command_out_field *fields, unsigned field_count,
+                       struct slice body, int64_t timeout_ms, conn_answer_fn done, void *arg)
 {
     if (!conn_takes_output(c)) {
         done(arg, ERR_CLOSED, NULL);

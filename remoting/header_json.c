@@ -1,10 +1,11 @@
 /* header_json.c - scanner of the JSON header: one pass, no tree, no allocation.
  *
- * Every sent message passes here, so it is written for what clients send (compact text, string values, few escapes) and tolerates
- * what else JSON allows: any order, white space, unknown members of any depth, numbers, booleans and null as ext values (nested ones
- * are kept as their raw text), extFields null. Strings are slices of the header; only those with escapes are copied, unescaped,
- * into the scratch memory, which can never need more room than the header has.
- * Bytes inside of strings are not checked to be UTF-8 and may be control characters: clients send both.
+ * Every sent message passes here, so it is written for what clients send (compact text, string values, few
+ * escapes) and tolerates what else JSON allows: any order, white space, unknown members of any depth,
+ * numbers, booleans and null as ext values (nested ones are kept as their raw text), extFields null. Strings
+ * are slices of the header; only those with escapes are copied, unescaped, into the scratch memory, which can
+ * never need more room than the header has. Bytes inside of strings are not checked to be UTF-8 and may be
+ * control characters: clients send both.
  * Threads: any; no state. */
 #include "remoting/command_internal.h"
 
@@ -43,7 +44,8 @@ static inline char next_byte(struct scanner *s)
 
 /* --- strings --- */
 
-/* Marks (by its top bit) the first byte of v that is a quote or a backslash; bytes behind the first one may be marked wrongly. */
+/* Marks (by its top bit) the first byte of v that is a quote or a backslash; bytes behind the first one may
+ * be marked wrongly. */
 static inline uint64_t mark_specials(uint64_t v)
 {
     const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
@@ -127,7 +129,8 @@ static char *put_utf8(char *d, uint32_t c)
     return d;
 }
 
-/* The digits of \uXXXX at s->p, with the low surrogate that must follow a high one; a lone surrogate becomes U+FFFD. */
+/* The digits of \uXXXX at s->p, with the low surrogate that must follow a high one; a lone surrogate becomes
+ * U+FFFD. */
 static char *unescape_unicode(struct scanner *s, char *d)
 {
     int unit = hex4(s->p, s->end);
@@ -156,7 +159,9 @@ static char *unescape(struct scanner *s, char *d)
     }
     char c = *s->p++;
     switch (c) {
-    case '"': case '\\': case '/':
+    case '"':
+    case '\\':
+    case '/':
         break;
     case 'n':
         c = '\n';
@@ -187,7 +192,8 @@ static char *unescape(struct scanner *s, char *d)
 static bool scan_escaped_string(struct scanner *s, struct slice *out)
 {
     char *start = s->scratch, *d = start;
-    /* No escape gives more bytes than it has, so if the rest of the header fits now, everything always does. */
+    /* No escape gives more bytes than it has, so if the rest of the header fits now, everything always does.
+     */
     if (s->scratch_end - d < s->end - s->p)
         return fail(s, "no scratch memory left for escaped strings");
     for (;;) {
@@ -258,8 +264,8 @@ static bool scan_scalar(struct scanner *s, struct slice *out)
     return fail(s, "value expected");
 }
 
-/* An object or array with everything in it, as its text; s->p is at its opening bracket. Only brackets and strings are looked at: what
- * is in there is nobody's business but the reader's of that text. */
+/* An object or array with everything in it, as its text; s->p is at its opening bracket. Only brackets and
+ * strings are looked at: what is in there is nobody's business but the reader's of that text. */
 static bool scan_nested(struct scanner *s, struct slice *out)
 {
     const char *from = s->p;
@@ -365,7 +371,8 @@ static bool scan_ext(struct scanner *s, struct command *out)
 
 _Static_assert(COMMAND_EXT_MAX == 64, "the text above names the limit");
 
-/* Digits and what ends them: how all clients write the numbers of a header. False, and nothing taken, for anything else. */
+/* Digits and what ends them: how all clients write the numbers of a header. False, and nothing taken, for
+ * anything else. */
 static inline bool scan_plain_number(struct scanner *s, int32_t *out)
 {
     const char *p = s->p;
@@ -471,7 +478,8 @@ static bool scan_header(struct scanner *s, struct command *out)
     return has_code || fail(s, "no member \"code\"");
 }
 
-int header_json_decode(struct slice header, char *scratch, size_t scratch_len, struct command *out, struct errbuf *eb)
+int header_json_decode(struct slice header, char *scratch, size_t scratch_len, struct command *out,
+                       struct errbuf *eb)
 {
     struct scanner s = {
         .start = header.ptr,

@@ -1,5 +1,5 @@
-/* hub.c - what the connections of one owner on one reactor share: read buffer, scratch memory, out segments, timeouts, and
- * the end of the round, where everything queued leaves.
+/* hub.c - what the connections of one owner on one reactor share: read buffer, scratch memory, out segments,
+ * timeouts, and the end of the round, where everything queued leaves.
  *
  * Threads: the reactor's, but for hub_new() and hub_free().
  * Invariants: 1. hub_round_end() leaves no connection dirty or closed-but-unfinished.
@@ -12,7 +12,8 @@
 
 enum { LOG_PAUSE_MS = 1000 };
 
-struct hub *hub_new(struct reactor *r, const struct conn_ops *ops, const struct conn_limits *limits, void *owner)
+struct hub *hub_new(struct reactor *r, const struct conn_ops *ops, const struct conn_limits *limits,
+                    void *owner)
 {
     struct hub *h = mem_zalloc(sizeof *h);
     h->reactor = r;

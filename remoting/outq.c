@@ -1,7 +1,8 @@
-/* outq.c - see outq.h. A ring of pieces says what to send; the bytes that we own lie in a chain of segments that
- * leave in the same order, so that sending n owned bytes just moves the chain's head by n.
+/* outq.c - see outq.h. A ring of pieces says what to send; the bytes that we own lie in a chain of segments
+ * that leave in the same order, so that sending n owned bytes just moves the chain's head by n.
  * Threads: the reactor's.
- * Invariants: 1. The owned pieces' lengths add up to the unsent bytes of the segments.   2. `unsent` is the sum over all pieces. */
+ * Invariants: 1. The owned pieces' lengths add up to the unsent bytes of the segments.   2. `unsent` is the
+ *                sum over all pieces. */
 #include "remoting/outq.h"
 
 #include "base/error.h"
@@ -230,7 +231,8 @@ int outq_send(struct outq *q, struct out_pool *pool, int fd, size_t *sent, unsig
             want += piece->len;
         }
         struct msghdr msg = {.msg_iov = pool->iov, .msg_iovlen = (size_t)n};
-        ssize_t done = n == 1 ? send(fd, pool->iov[0].iov_base, want, MSG_NOSIGNAL) : sendmsg(fd, &msg, MSG_NOSIGNAL);
+        ssize_t done =
+            n == 1 ? send(fd, pool->iov[0].iov_base, want, MSG_NOSIGNAL) : sendmsg(fd, &msg, MSG_NOSIGNAL);
         ++*calls;
         if (done < 0) {
             if (errno == EINTR)

@@ -1,4 +1,5 @@
-/* outq.h - bytes on their way out of one connection: owned bytes in pooled segments and borrowed chunks, in order.
+/* outq.h - bytes on their way out of one connection: owned bytes in pooled segments and borrowed chunks, in
+ * order.
  *
  * Threads: the reactor's; a pool is shared by the connections of one reactor. */
 #ifndef CJMQ_REMOTING_OUTQ_H
@@ -25,7 +26,7 @@ enum {
 struct out_pool {
     struct out_segment *free_list; /* owned */
     unsigned free_count;
-    size_t used_bytes; /* of segments in queues */
+    size_t used_bytes;             /* of segments in queues */
     struct iovec iov[OUT_IOV_MAX]; /* for outq_send() */
 };
 
@@ -61,8 +62,8 @@ void outq_append(struct outq *q, struct out_pool *pool, const void *p, size_t n)
 /* Borrows until `release` (may be NULL) is called: when the bytes have been sent or dropped. */
 void outq_add_chunk(struct outq *q, const void *p, size_t n, void (*release)(void *arg), void *arg);
 
-/* Sends as much as the socket takes. 0 when everything left, ERR_AGAIN when the socket is full, ERR_CLOSED when the peer is gone.
- * *sent grows by the bytes that left, *calls by the system calls made. */
+/* Sends as much as the socket takes. 0 when everything left, ERR_AGAIN when the socket is full, ERR_CLOSED
+ * when the peer is gone. *sent grows by the bytes that left, *calls by the system calls made. */
 int outq_send(struct outq *q, struct out_pool *pool, int fd, size_t *sent, unsigned *calls);
 
 #endif

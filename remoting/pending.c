@@ -1,6 +1,7 @@
 /* pending.c - see pending.h.
  * Threads: the reactor's.
- * Invariants: 1. places[p->opaque & mask] == p for each request p that waits, each of which is in the wheel.
+ * Invariants: 1. places[p->opaque & mask] == p for each request p that waits, each of which is in the
+ *                wheel.
  *             2. At most half of the places are taken, so that a free one is near. */
 #include "remoting/pending.h"
 
@@ -13,7 +14,8 @@ enum { PLACES_MIN = 16, FREE_KEPT_MAX = 256 };
 
 static void on_timeout(struct wheel_entry *e);
 
-void pending_init(struct pending_table *t, struct wheel *w, unsigned count_max, pending_deliver_fn deliver, void *owner)
+void pending_init(struct pending_table *t, struct wheel *w, unsigned count_max, pending_deliver_fn deliver,
+                  void *owner)
 {
     *t = (struct pending_table){.wheel = w, .deliver = deliver, .owner = owner, .count_max = count_max};
 }
@@ -67,7 +69,8 @@ static void entry_free(struct pending_table *t, struct pending *p)
     t->free_list = p;
 }
 
-int pending_add(struct pending_table *t, int code, int64_t timeout_ms, pending_user_fn fn, void *arg, int32_t *opaque)
+int pending_add(struct pending_table *t, int code, int64_t timeout_ms, pending_user_fn fn, void *arg,
+                int32_t *opaque)
 {
     if (t->count >= t->count_max)
         return ERR_LIMIT;
@@ -90,7 +93,8 @@ int pending_add(struct pending_table *t, int code, int64_t timeout_ms, pending_u
     return 0;
 }
 
-static void pending_finish(struct pending_table *t, struct pending *p, int err, const struct command *answer, const struct errbuf *eb)
+static void pending_finish(struct pending_table *t, struct pending *p, int err, const struct command *answer,
+                           const struct errbuf *eb)
 {
     wheel_remove(t->wheel, &p->timeout);
     t->places[(uint32_t)p->opaque & t->mask] = NULL;

@@ -1,9 +1,14 @@
-/* server.c - listening, accepting, dealing connections out to reactors, dispatching requests by code, limits and counters.
+/* server.c - listening, accepting, dealing connections out to reactors, dispatching requests by code, limits
+ * and counters.
  *
- * Reactor [0] accepts; a connection is made there and posted to its reactor, which alone touches it from then on.
- * Threads: remoting_server_start() and _stop(): any but the reactors' ([0] may start); what is marked so: any; else the reactors'.
- * Invariants: 1. open_count counts the connections between accept and their close callback, whatever reactor they are on.
- *             2. The hub of a reactor is set up by the first task that reaches it: the server's own or a connection's. */
+ * Reactor [0] accepts; a connection is made there and posted to its reactor, which alone touches it from then
+ * on.
+ * Threads: remoting_server_start() and _stop(): any but the reactors' ([0] may start); what is marked so:
+ * any; else the reactors'.
+ * Invariants: 1. open_count counts the connections between accept and their close callback, whatever
+ *                reactor they are on.
+ *             2. The hub of a reactor is set up by the first task that reaches it: the server's own or a
+ *                connection's. */
 #define LOG_COMPONENT "remoting"
 #include "remoting/server.h"
 
@@ -103,17 +108,21 @@ static void on_request(struct conn *c, const struct command *cmd)
     request_handler_fn handler = route_lookup(&s->routes, cmd->code);
     if (handler == NULL) {
         counter_add(&h->counters.unsupported, 1);
-        request_reply_error(&req, RESP_REQUEST_CODE_NOT_SUPPORTED, " request type %" PRId32 " not supported", cmd->code);
+        request_reply_error(&req, RESP_REQUEST_CODE_NOT_SUPPORTED, " request type %" PRId32 " not supported",
+                            cmd->code);
         return;
     }
     handler(s->options.handler_arg, &req);
     if (h->answered || command_is_oneway(cmd) || c->state != CONN_OPEN)
         return;
-    log_error("peer=%s code=%" PRId32 " the handler neither answered nor deferred the request: answering code 1", c->peer_text, cmd->code);
+    log_error("peer=%s code=%" PRId32
+              " the handler neither answered nor deferred the request: answering code 1",
+              c->peer_text, cmd->code);
 #ifdef CJMQ_DEBUG
     assert(!"a handler must answer or defer");
 #endif
-    request_reply_error(&req, RESP_SYSTEM_ERROR, "the %s gave no answer to request type %" PRId32, s->name, cmd->code);
+    request_reply_error(&req, RESP_SYSTEM_ERROR, "the %s gave no answer to request type %" PRId32, s->name,
+                        cmd->code);
 }
 
 static void on_server_command(struct conn *c, const struct command *cmd)
@@ -121,13 +130,14 @@ static void on_server_command(struct conn *c, const struct command *cmd)
     if (!command_is_response(cmd))
         on_request(c, cmd);
     else if (c->pending == NULL || !pending_answer(c->pending, cmd))
-        log_debug("peer=%s answer to no request of ours (any more) opaque=%" PRId32, c->peer_text, cmd->opaque);
+        log_debug("peer=%s answer to no request of ours (any more) opaque=%" PRId32, c->peer_text,
+                  cmd->opaque);
 }
 
 /* --- input that is not ours --- */
 
-/* The one place where a connection's protocol is decided, by the first byte that it sends: a RocketMQ frame begins with the high byte of
- * a length within the frame limit, a TLS record with 0x16. */
+/* The one place where a connection's protocol is decided, by the first byte that it sends: a RocketMQ frame
+ * begins with the high byte of a length within the frame limit, a TLS record with 0x16. */
 static bool on_server_first_byte(struct conn *c, unsigned char byte)
 {
     if (byte != TLS_FIRST_BYTE)
@@ -136,7 +146,8 @@ static bool on_server_first_byte(struct conn *c, unsigned char byte)
     struct remoting_server *s = c->hub->owner;
     counter_add(&c->hub->counters.malformed, 1);
     if (hub_may_log(c->hub, &dropped))
-        log_warn("%s: peer=%s speaks TLS, which is not served here: closing; switch TLS off in the client (dropped_lines=%u)",
+        log_warn("%s: peer=%s speaks TLS, which is not served here: closing; switch TLS off in the client "
+                 "(dropped_lines=%u)",
                  s->name, c->peer_text, dropped);
     conn_abort(c, ERR_PROTO, NULL);
     return false;
@@ -206,8 +217,8 @@ static void server_take(struct remoting_server *s, int fd, const struct net_addr
         char text[NET_ADDR_TEXT_MAX];
         counter_add(&accepting->counters.refused, 1);
         if (hub_may_log(accepting, &dropped))
-            log_warn("%s: peer=%s refused: the limit of %u connections is reached (dropped_lines=%u)", s->name,
-                     net_addr_format(peer, text), s->options.connections_max, dropped);
+            log_warn("%s: peer=%s refused: the limit of %u connections is reached (dropped_lines=%u)",
+                     s->name, net_addr_format(peer, text), s->options.connections_max, dropped);
         close(fd);
         return;
     }
@@ -253,7 +264,8 @@ static void on_acceptable(void *arg, int events)
         /* The connection stays in the backlog, so the loop would spin on it. */
         if (hub_may_log(s->hubs[0], &dropped))
             log_error("%s: port=%u cannot accept: %s; next try in %d ms (dropped_lines=%u)", s->name, l->port,
-                      fd == ERR_LIMIT ? "no file descriptors left (see ulimit -n)" : err_text(fd), ACCEPT_PAUSE_MS, dropped);
+                      fd == ERR_LIMIT ? "no file descriptors left (see ulimit -n)" : err_text(fd),
+                      ACCEPT_PAUSE_MS, dropped);
         server_accepting(s, false);
         reactor_timer_start(s->accept_timer, ACCEPT_PAUSE_MS, 0);
         return;
@@ -307,7 +319,8 @@ static void server_free(struct remoting_server *s)
     free(s);
 }
 
-static int server_listen(struct remoting_server *s, const struct net_addr *addrs, unsigned addr_count, struct errbuf *eb)
+static int server_listen(struct remoting_server *s, const struct net_addr *addrs, unsigned addr_count,
+                         struct errbuf *eb)
 {
     s->listeners = mem_zalloc((addr_count > 0 ? addr_count : 1) * sizeof *s->listeners);
     for (unsigned i = 0; i < addr_count; i++) {
@@ -327,8 +340,8 @@ static int server_listen(struct remoting_server *s, const struct net_addr *addrs
     return 0;
 }
 
-int remoting_server_start(const struct remoting_server_options *options, const struct net_addr *addrs, unsigned addr_count,
-                          struct remoting_server **out, struct errbuf *eb)
+int remoting_server_start(const struct remoting_server_options *options, const struct net_addr *addrs,
+                          unsigned addr_count, struct remoting_server **out, struct errbuf *eb)
 {
     assert(options->reactor_count > 0);
     struct remoting_server *s = mem_zalloc(sizeof *s);
@@ -380,7 +393,8 @@ void remoting_server_stop(struct remoting_server *s)
 {
     if (s == NULL)
         return;
-    /* First the source of connections, then each hub: tasks keep their order, so those on their way to a hub arrive before. */
+    /* First the source of connections, then each hub: tasks keep their order, so those on their way to a hub
+     * arrive before. */
     reactor_call(s->options.reactors[0], on_accept_stop, s);
     for (unsigned i = 0; i < s->options.reactor_count; i++)
         reactor_call(s->options.reactors[i], on_hub_stop, s->hubs[i]);
@@ -418,7 +432,8 @@ void remoting_server_counters(const struct remoting_server *s, struct remoting_c
     }
 }
 
-void remoting_server_each_conn(struct remoting_server *s, struct reactor *r, void (*fn)(void *arg, struct conn *c), void *arg)
+void remoting_server_each_conn(struct remoting_server *s, struct reactor *r,
+                               void (*fn)(void *arg, struct conn *c), void *arg)
 {
     for (unsigned i = 0; i < s->options.reactor_count; i++) {
         if (s->options.reactors[i] != r)

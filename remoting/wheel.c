@@ -1,6 +1,8 @@
-/* wheel.c - a hashed wheel of one turn; what is further away than a turn waits in the last slot and is looked at once a turn.
+/* wheel.c - a hashed wheel of one turn; what is further away than a turn waits in the last slot and is looked
+ * at once a turn.
  * Threads: the reactor's.
- * Invariants: 1. An entry is in a slot whose tick comes not before the tick of its deadline unless the deadline is over a turn away.
+ * Invariants: 1. An entry is in a slot whose tick comes not before the tick of its deadline unless the
+ *                deadline is over a turn away.
  *             2. While a slot is in use the timer is armed, not later than for the first slot in use. */
 #include "remoting/wheel.h"
 
@@ -38,7 +40,8 @@ static void slot_insert(struct wheel *w, struct wheel_entry *e)
     wheel_arm(w, tick);
 }
 
-/* Unlinks all of a slot's entries and calls those that are due, puts back the others. A callback may add and remove any entry. */
+/* Unlinks all of a slot's entries and calls those that are due, puts back the others. A callback may add and
+ * remove any entry. */
 static void slot_run(struct wheel *w, unsigned slot, int64_t now_ms)
 {
     struct wheel_entry *head = &w->slots[slot].head;
@@ -111,7 +114,8 @@ void wheel_fini(struct wheel *w)
 
 void wheel_add(struct wheel *w, struct wheel_timeout *t, int64_t deadline_ms)
 {
-    /* With nothing waiting the wheel stood still: bring it to now, or the first turn would run through all the time since. */
+    /* With nothing waiting the wheel stood still: bring it to now, or the first turn would run through all
+     * the time since. */
     if (w->armed_tick == INT64_MAX) {
         bool empty = true;
         for (unsigned i = 0; i < WHEEL_SLOTS / 64; i++)

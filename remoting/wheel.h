@@ -1,8 +1,8 @@
 /* wheel.h - coarse timeouts of many things on one reactor: idle connections, requests under way.
  *
- * Adding and removing cost a few pointer writes and touch no timer of the reactor in the common case. A timeout is called up to
- * WHEEL_TICK_MS late, never early. While nothing waits, nothing wakes up; while only far timeouts wait, the loop is woken
- * once per turn of the wheel for each slot in use.
+ * Adding and removing cost a few pointer writes and touch no timer of the reactor in the common case. A
+ * timeout is called up to WHEEL_TICK_MS late, never early. While nothing waits, nothing wakes up; while only
+ * far timeouts wait, the loop is woken once per turn of the wheel for each slot in use.
  * Threads: the reactor's. */
 #ifndef CJMQ_REMOTING_WHEEL_H
 #define CJMQ_REMOTING_WHEEL_H

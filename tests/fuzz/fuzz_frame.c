@@ -1,5 +1,5 @@
-/* fuzz_frame.c - a stream of frames as a connection would cut it: sizes never contradict the bytes, decoding never reads outside,
- * and what was decoded and is written again decodes to the same. */
+/* fuzz_frame.c - a stream of frames as a connection would cut it: sizes never contradict the bytes, decoding
+ * never reads outside, and what was decoded and is written again decodes to the same. */
 #include "base/mem.h"
 #include "remoting/command_internal.h"
 

@@ -1,5 +1,6 @@
-/* fuzz_header.c - one header: the first byte says which kind, the others are its bytes. A header that is taken, written by our own
- * writer and read again, gives the same numbers, and the same texts where they are valid UTF-8 (others are mended by the JSON writer). */
+/* fuzz_header.c - one header: the first byte says which kind, the others are its bytes. A header that is
+ * taken, written by our own writer and read again, gives the same numbers, and the same texts where they are
+ * valid UTF-8 (others are mended by the JSON writer). */
 #include "base/mem.h"
 #include "remoting/command_internal.h"
 
@@ -30,8 +31,13 @@ static void check_again(const struct command *cmd, int type)
         fields[count] = FIELD_TEXT(keys[count], cmd->fields[i].value);
         sent[count++] = i;
     }
-    struct command_out out = {.code = cmd->code, .opaque = cmd->opaque, .flag = cmd->flag, .serialize_type = (uint8_t)type,
-                              .remark = cmd->remark, .fields = fields, .field_count = count};
+    struct command_out out = {.code = cmd->code,
+                              .opaque = cmd->opaque,
+                              .flag = cmd->flag,
+                              .serialize_type = (uint8_t)type,
+                              .remark = cmd->remark,
+                              .fields = fields,
+                              .field_count = count};
     struct buf b = {0};
     struct command again;
     struct errbuf eb = {""};
@@ -41,11 +47,13 @@ static void check_again(const struct command *cmd, int type)
     char *scratch = mem_alloc(buf_len(&b));
     int err = command_decode(buf_slice(&b), scratch, buf_len(&b), &again, &eb);
     assert(err == 0);
-    assert(again.code == cmd->code && again.opaque == cmd->opaque && again.flag == cmd->flag && again.field_count == count);
+    assert(again.code == cmd->code && again.opaque == cmd->opaque && again.flag == cmd->flag &&
+           again.field_count == count);
     for (unsigned i = 0; i < count; i++) {
         assert(slice_eq_str(again.fields[i].key, keys[i]));
         struct slice value = cmd->fields[sent[i]].value;
-        bool mended = again.fields[i].value.len > value.len; /* U+FFFD is longer than the byte that it stands for */
+        bool mended = again.fields[i].value.len > value.len; /* U+FFFD is longer than the byte that it stands
+                                                                for */
         assert(mended ? type == SERIALIZE_JSON : slice_eq(again.fields[i].value, value));
         free(keys[i]);
     }

@@ -1,7 +1,9 @@
-/* bench_remoting.c - a server that does all of remoting and none of a broker's work: each send is answered like a broker would, its
- * body thrown away. Put a load generator against it, and the same against the ceiling probe, and compare.
+/* bench_remoting.c - a server that does all of remoting and none of a broker's work: each send is answered
+ * like a broker would, its body thrown away. Put a load generator against it, and the same against the
+ * ceiling probe, and compare.
  *
- *   bench_remoting PORT [REACTORS [defer]]     "defer": answers in a round-end hook, as a broker does that appends per round
+ *   bench_remoting PORT [REACTORS [defer]]     "defer": answers in a round-end hook, as a broker does that
+ * appends per round
  *
  * Prints its counters at SIGINT or SIGTERM. */
 #include "base/mem.h"
@@ -82,10 +84,15 @@ int main(int argc, char **argv)
         benches[i] = mem_zalloc(sizeof *benches[i]);
         benches[i]->staged = mem_alloc(STAGED_MAX * sizeof *benches[i]->staged);
     }
-    const struct request_route routes[] = {{REQ_SEND_MESSAGE, on_send}, {REQ_SEND_MESSAGE_V2, on_send}, {0, NULL}};
-    struct remoting_server_options options = {
-        .name = "bench", .reactors = reactors, .reactor_count = count, .routes = routes, .handler_arg = &defer};
-    if (net_addr_parse(slice_str(text), &addr, &eb) != 0 || remoting_server_start(&options, &addr, 1, &server, &eb) != 0) {
+    const struct request_route routes[] = {
+        {REQ_SEND_MESSAGE, on_send}, {REQ_SEND_MESSAGE_V2, on_send}, {0, NULL}};
+    struct remoting_server_options options = {.name = "bench",
+                                              .reactors = reactors,
+                                              .reactor_count = count,
+                                              .routes = routes,
+                                              .handler_arg = &defer};
+    if (net_addr_parse(slice_str(text), &addr, &eb) != 0 ||
+        remoting_server_start(&options, &addr, 1, &server, &eb) != 0) {
         fprintf(stderr, "%s\n", eb.text);
         return 1;
     }
@@ -96,8 +103,9 @@ int main(int argc, char **argv)
     reactor_run(main_reactor);
     struct remoting_counters c;
     remoting_server_counters(server, &c);
-    printf("requests=%" PRIu64 " replies=%" PRIu64 " accepted=%" PRIu64 " bytes_in=%" PRIu64 " bytes_out=%" PRIu64 "\n", c.requests,
-           c.replies, c.accepted, c.bytes_in, c.bytes_out);
+    printf("requests=%" PRIu64 " replies=%" PRIu64 " accepted=%" PRIu64 " bytes_in=%" PRIu64
+           " bytes_out=%" PRIu64 "\n",
+           c.requests, c.replies, c.accepted, c.bytes_in, c.bytes_out);
     remoting_server_stop(server);
     for (unsigned i = 0; i < count; i++) {
         reactor_stop(reactors[i]);

@@ -1,4 +1,5 @@
-/* peer.h - the other end of a connection in tests: a blocking socket that speaks frames, and counters that threads can wait for. */
+/* peer.h - the other end of a connection in tests: a blocking socket that speaks frames, and counters that
+ * threads can wait for. */
 #ifndef CJMQ_TESTS_UNIT_REMOTING_PEER_H
 #define CJMQ_TESTS_UNIT_REMOTING_PEER_H
 
@@ -24,7 +25,10 @@ struct tally {
     pthread_cond_t cond;
     unsigned count;
 };
-#define TALLY_INIT {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0}
+#define TALLY_INIT \
+    { \
+        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 \
+    }
 
 static inline void tally_add(struct tally *t)
 {
@@ -67,7 +71,8 @@ struct peer_answer {
 
 static inline int peer_connect(uint16_t port)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
     struct timeval patience = {.tv_sec = PATIENCE_S};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
@@ -88,11 +93,17 @@ static inline void peer_send_bytes(int fd, const void *p, size_t n)
     }
 }
 
-static inline void peer_put(struct buf *b, int type, int code, int32_t opaque, int32_t flag, struct slice body)
+static inline void peer_put(struct buf *b, int type, int code, int32_t opaque, int32_t flag,
+                            struct slice body)
 {
     struct command_out_field field = FIELD_TEXT("topic", SLICE_LIT("T"));
-    struct command_out out = {.code = code, .opaque = opaque, .flag = flag, .serialize_type = (uint8_t)type, .fields = &field,
-                              .field_count = 1, .body_len = body.len};
+    struct command_out out = {.code = code,
+                              .opaque = opaque,
+                              .flag = flag,
+                              .serialize_type = (uint8_t)type,
+                              .fields = &field,
+                              .field_count = 1,
+                              .body_len = body.len};
     command_encode_head(&out, b);
     buf_append_slice(b, body);
 }

@@ -8,7 +8,8 @@ enum {
     CODE_ECHO = 1,
     CODE_NEVER,  /* no answer */
     CODE_CLOSE,  /* closes at once */
-    CODE_NOTICE, /* sends a oneway request and a request to the client, then answers with the latter's answer */
+    CODE_NOTICE, /* sends a oneway request and a request to the client, then answers with the latter's answer
+                  */
     CODE_COUNT,
 };
 
@@ -19,7 +20,7 @@ struct fixture {
     struct remoting_server *server;
     char addr[32];
     struct tally done, failed, notices, lost, counted;
-    int last_err;            /* under done's or failed's lock: read after awaiting */
+    int last_err; /* under done's or failed's lock: read after awaiting */
     struct errbuf last_reason;
     unsigned out_of_order;
     unsigned retries_left;
@@ -58,7 +59,8 @@ static struct reply_handle asking;
 static void on_client_answer(void *arg, int err, const struct command *answer)
 {
     (void)arg;
-    struct reply reply = {.code = err == 0 ? answer->code : RESP_SYSTEM_ERROR, .body = err == 0 ? answer->body : SLICE_NULL};
+    struct reply reply = {.code = err == 0 ? answer->code : RESP_SYSTEM_ERROR,
+                          .body = err == 0 ? answer->body : SLICE_NULL};
     reply_handle_send(&asking, &reply);
 }
 
@@ -67,7 +69,8 @@ static void on_notice(void *arg, struct request *req)
     (void)arg;
     asking = request_defer(req);
     conn_send_oneway(req->conn, REQ_NOTIFY_CONSUMER_IDS_CHANGED, NULL, 0, SLICE_NULL);
-    conn_send_request(req->conn, REQ_GET_CONSUMER_RUNNING_INFO, NULL, 0, SLICE_NULL, PATIENCE_S * 1000, on_client_answer, NULL);
+    conn_send_request(req->conn, REQ_GET_CONSUMER_RUNNING_INFO, NULL, 0, SLICE_NULL, PATIENCE_S * 1000,
+                      on_client_answer, NULL);
 }
 
 static void on_count(void *arg, struct request *req)
@@ -77,8 +80,8 @@ static void on_count(void *arg, struct request *req)
 }
 
 static const struct request_route routes[] = {
-    {CODE_ECHO, on_echo}, {CODE_NEVER, on_never}, {CODE_CLOSE, on_server_close}, {CODE_NOTICE, on_notice}, {CODE_COUNT, on_count},
-    {0, NULL},
+    {CODE_ECHO, on_echo},     {CODE_NEVER, on_never}, {CODE_CLOSE, on_server_close},
+    {CODE_NOTICE, on_notice}, {CODE_COUNT, on_count}, {0, NULL},
 };
 
 static void server_start(struct fixture *f, const char *addr_text)
@@ -86,8 +89,11 @@ static void server_start(struct fixture *f, const char *addr_text)
     struct net_addr addr;
     struct errbuf eb = {""};
     assert_int_equal(net_addr_parse(slice_str(addr_text), &addr, &eb), 0);
-    struct remoting_server_options options = {
-        .name = "test", .reactors = &f->server_reactor, .reactor_count = 1, .routes = routes, .handler_arg = f};
+    struct remoting_server_options options = {.name = "test",
+                                              .reactors = &f->server_reactor,
+                                              .reactor_count = 1,
+                                              .routes = routes,
+                                              .handler_arg = f};
     if (remoting_server_start(&options, &addr, 1, &f->server, &eb) != 0)
         fail_msg("%s", eb.text);
     snprintf(f->addr, sizeof f->addr, "127.0.0.1:%u", remoting_server_port(f->server, 0));
@@ -179,12 +185,17 @@ static int teardown(void **state)
     return 0;
 }
 
-static int call(struct fixture *f, const char *addr, int code, const char *body, int64_t timeout_ms, struct errbuf *eb)
+static int call(struct fixture *f, const char *addr, int code, const char *body, int64_t timeout_ms,
+                struct errbuf *eb)
 {
     struct buf storage = {0};
     struct command answer;
     struct command_out_field field = FIELD_TEXT("topic", SLICE_LIT("a \"quoted\" topic"));
-    struct remoting_call c = {.addr = addr, .code = code, .fields = &field, .field_count = 1, .body = slice_str(body),
+    struct remoting_call c = {.addr = addr,
+                              .code = code,
+                              .fields = &field,
+                              .field_count = 1,
+                              .body = slice_str(body),
                               .timeout_ms = timeout_ms};
     int err = remoting_client_call(f->client, &c, &storage, &answer, eb);
     if (err == 0 && code == CODE_ECHO) {
@@ -217,7 +228,8 @@ static void on_failed(void *arg, int err, const struct command *answer, const st
     if (answer != NULL || eb == NULL || eb->text[0] == '\0')
         abort();
     f->last_err = err;
-    struct remoting_call c = {.addr = f->addr, .code = CODE_NEVER, .timeout_ms = PATIENCE_S * 1000, .done = on_failed, .arg = f};
+    struct remoting_call c = {
+        .addr = f->addr, .code = CODE_NEVER, .timeout_ms = PATIENCE_S * 1000, .done = on_failed, .arg = f};
     if (f->retries_left > 0) {
         f->retries_left--;
         remoting_client_request(f->client, &c);
@@ -269,8 +281,13 @@ static void request_many(void *arg)
     for (int i = 0; i < MANY; i++) {
         char body[16];
         int n = snprintf(body, sizeof body, "%d", i);
-        struct remoting_call c = {.addr = f->addr, .code = CODE_ECHO, .body = slice_of(body, (size_t)n),
-                                  .timeout_ms = PATIENCE_S * 1000, .done = on_one_of_many, .arg = f, .serialize_type = i % 2};
+        struct remoting_call c = {.addr = f->addr,
+                                  .code = CODE_ECHO,
+                                  .body = slice_of(body, (size_t)n),
+                                  .timeout_ms = PATIENCE_S * 1000,
+                                  .done = on_one_of_many,
+                                  .arg = f,
+                                  .serialize_type = i % 2};
         remoting_client_request(f->client, &c);
     }
     assert_int_equal(f->done.count, 0);
@@ -340,7 +357,8 @@ static void test_client_refused_connect_pauses_then_works_again(void **state)
     assert_int_equal(echo(f, &eb), ERR_CONNECT);
     assert_contains(eb.text, f->addr);
     assert_contains(eb.text, "efused");
-    /* Requests in the pause fail at once with the same reason, without a connect each: count those over some time. */
+    /* Requests in the pause fail at once with the same reason, without a connect each: count those over some
+     * time. */
     int64_t until = clock_mono_ms() + 300;
     while (clock_mono_ms() < until) {
         assert_int_equal(echo(f, &again), ERR_CONNECT);
@@ -360,7 +378,8 @@ static void test_client_unknown_host_fails_with_its_name(void **state)
     struct fixture *f = *state;
     struct errbuf eb = {""};
     client_start(f, (struct remoting_client_options){.connect_timeout_ms = PATIENCE_S * 1000});
-    assert_int_equal(call(f, "no.such.host.invalid:10911", CODE_ECHO, "", PATIENCE_S * 1000, &eb), ERR_CONNECT);
+    assert_int_equal(call(f, "no.such.host.invalid:10911", CODE_ECHO, "", PATIENCE_S * 1000, &eb),
+                     ERR_CONNECT);
     assert_contains(eb.text, "no.such.host.invalid");
     static const char *const bad[] = {"127.0.0.1", "127.0.0.1:99999", "127.0.0.1:x", "", "host"};
     for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -373,7 +392,11 @@ static void test_client_unknown_host_fails_with_its_name(void **state)
 static void request_bad_address(void *arg)
 {
     struct fixture *f = arg;
-    struct remoting_call c = {.addr = "127.0.0.1:99999", .code = CODE_ECHO, .timeout_ms = PATIENCE_S * 1000, .done = on_failed, .arg = f};
+    struct remoting_call c = {.addr = "127.0.0.1:99999",
+                              .code = CODE_ECHO,
+                              .timeout_ms = PATIENCE_S * 1000,
+                              .done = on_failed,
+                              .arg = f};
     for (int i = 0; i < 100; i++)
         remoting_client_request(f->client, &c);
     assert_int_equal(f->failed.count, 0); /* never from inside of the request */
@@ -461,7 +484,8 @@ static void test_client_idle_connection_is_closed(void **state)
 static void request_never(void *arg)
 {
     struct fixture *f = arg;
-    struct remoting_call c = {.addr = f->addr, .code = CODE_NEVER, .timeout_ms = PATIENCE_S * 1000, .done = on_failed, .arg = f};
+    struct remoting_call c = {
+        .addr = f->addr, .code = CODE_NEVER, .timeout_ms = PATIENCE_S * 1000, .done = on_failed, .arg = f};
     for (int i = 0; i < 3; i++)
         remoting_client_request(f->client, &c);
 }

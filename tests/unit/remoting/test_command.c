@@ -1,17 +1,24 @@
-/* test_command.c - the codec on literal bytes: frames as the published clients write them, round trips, and what is malformed. */
+/* test_command.c - the codec on literal bytes: frames as the published clients write them, round trips, and
+ * what is malformed. */
 #include "tests/unit/testing.h"
 
 #include "base/bytes.h"
 #include "remoting/codes.h"
 #include "remoting/command_internal.h"
 
-#define JAVA_HEARTBEAT "{\"code\":34,\"flag\":0,\"language\":\"JAVA\",\"opaque\":0,\"serializeTypeCurrentRPC\":\"JSON\",\"version\":409}"
-#define GO_SEND                                                                                                                \
-    "{\"code\":310,\"language\":\"GO\",\"version\":317,\"opaque\":12,\"flag\":0,\"remark\":\"\",\"extFields\":{\"a\":\"pg\","    \
-    "\"b\":\"topic\",\"c\":\"TBW102\",\"d\":\"4\",\"e\":\"1\",\"f\":\"0\",\"g\":\"1700000000000\",\"h\":\"0\",\"i\":\"TAGS\\u0001a\\u0002\"}}"
-#define CPP_PULL                                                                                                               \
-    "{\"code\":11,\"extFields\":{\"AccessKey\":\"\",\"OnsChannel\":\"\",\"Signature\":\"\",\"commitOffset\":0,\"queueId\":3,"    \
-    "\"queueOffset\":17,\"sysFlag\":6,\"m\":false,\"consumerGroup\":\"g\"},\"flag\":0,\"language\":\"CPP\",\"opaque\":5,\"version\":333}\n"
+#define JAVA_HEARTBEAT \
+    "{\"code\":34,\"flag\":0,\"language\":\"JAVA\",\"opaque\":0,\"serializeTypeCurrentRPC\":\"JSON\"," \
+    "\"version\":409}"
+#define GO_SEND \
+    "{\"code\":310,\"language\":\"GO\",\"version\":317,\"opaque\":12,\"flag\":0,\"remark\":\"\"," \
+    "\"extFields\":{\"a\":\"pg\"," \
+    "\"b\":\"topic\",\"c\":\"TBW102\",\"d\":\"4\",\"e\":\"1\",\"f\":\"0\",\"g\":\"1700000000000\",\"h\":" \
+    "\"0\",\"i\":\"TAGS\\u0001a\\u0002\"}}"
+#define CPP_PULL \
+    "{\"code\":11,\"extFields\":{\"AccessKey\":\"\",\"OnsChannel\":\"\",\"Signature\":\"\"," \
+    "\"commitOffset\":0,\"queueId\":3," \
+    "\"queueOffset\":17,\"sysFlag\":6,\"m\":false,\"consumerGroup\":\"g\"},\"flag\":0,\"language\":\"CPP\"," \
+    "\"opaque\":5,\"version\":333}\n"
 
 struct decoded {
     char *frame;
@@ -90,13 +97,13 @@ static void test_frame_size_refuses_contradictions(void **state)
         unsigned len;
         int err;
     } rows[] = {
-        {{0, 0, 0, 3, 0, 0, 0, 0}, 4, ERR_PROTO},       /* shorter than the second word */
+        {{0, 0, 0, 3, 0, 0, 0, 0}, 4, ERR_PROTO}, /* shorter than the second word */
         {{0, 0, 0, 0, 0, 0, 0, 0}, 4, ERR_PROTO},
         {{0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0}, 4, ERR_PROTO}, /* negative */
         {{0x80, 0, 0, 0, 0, 0, 0, 0}, 8, ERR_PROTO},
-        {{0, 0, 4, 0, 0, 0, 0, 0}, 4, ERR_TOOBIG},      /* 1028 > 1024 */
+        {{0, 0, 4, 0, 0, 0, 0, 0}, 4, ERR_TOOBIG}, /* 1028 > 1024 */
         {{0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0}, 4, ERR_TOOBIG},
-        {{0, 0, 0, 20, 0, 0, 0, 17}, 8, ERR_PROTO},     /* header longer than the frame */
+        {{0, 0, 0, 20, 0, 0, 0, 17}, 8, ERR_PROTO}, /* header longer than the frame */
         {{0, 0, 0, 20, 0, 0xff, 0xff, 0xff}, 8, ERR_PROTO},
     };
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -120,7 +127,8 @@ static void test_command_decode_needs_one_whole_frame_of_a_known_type(void **sta
     decoded_free(&d);
     decode_json(&d, JAVA_HEARTBEAT);
     assert_int_equal(d.err, 0);
-    assert_int_equal(command_decode(slice_of(d.frame, d.frame_len - 1), d.scratch, d.frame_len, &d.cmd, &d.eb), ERR_PROTO);
+    assert_int_equal(
+        command_decode(slice_of(d.frame, d.frame_len - 1), d.scratch, d.frame_len, &d.cmd, &d.eb), ERR_PROTO);
     decoded_free(&d);
 }
 
@@ -182,7 +190,8 @@ static void test_json_tolerates_what_json_allows(void **state)
 {
     (void)state;
     struct decoded d;
-    decode_json(&d, " {\t\"unknown\" : {\"a\":[1,{\"}\":\"]\"}],\"b\":\"\\\"\"} , \"extFields\" : null ,\r\n\"opaque\":-7,\"x\":[],\"code\":1,"
+    decode_json(&d, " {\t\"unknown\" : {\"a\":[1,{\"}\":\"]\"}],\"b\":\"\\\"\"} , \"extFields\" : null "
+                    ",\r\n\"opaque\":-7,\"x\":[],\"code\":1,"
                     "\"y\":-1.5e+3,\"remark\":null,\"language\":\"COBOL\",\"z\":true } \n");
     assert_int_equal(d.err, 0);
     assert_int_equal(d.cmd.opaque, -7);
@@ -196,7 +205,8 @@ static void test_json_tolerates_what_json_allows(void **state)
     assert_int_equal(d.cmd.language, LANGUAGE_GO);
     decoded_free(&d);
 
-    decode_json(&d, "{\"code\":1,\"extFields\":{\"n\":null,\"o\":{\"k\":[1, \"]\"]},\"l\":[ 1 ],\"f\":1.25,\"t\":true,\"s\":\"null\"}}");
+    decode_json(&d, "{\"code\":1,\"extFields\":{\"n\":null,\"o\":{\"k\":[1, \"]\"]},\"l\":[ 1 "
+                    "],\"f\":1.25,\"t\":true,\"s\":\"null\"}}");
     assert_int_equal(d.err, 0);
     assert_int_equal(d.cmd.field_count, 5);
     assert_field(&d.cmd, "o", "{\"k\":[1, \"]\"]}");
@@ -211,8 +221,10 @@ static void test_json_unescapes_strings(void **state)
 {
     (void)state;
     struct decoded d;
-    decode_json(&d, "{\"code\":1,\"remark\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0041\\u00e9\\u4e2D\\ud83d\\ude00 end\","
-                    "\"extFields\":{\"\\u006bey\":\"v\\u0001\",\"lone\":\"a\\ud83dz\\ude00\\ud83d\",\"raw\":\"\x01\x02 \xff\"}}");
+    decode_json(
+        &d, "{\"code\":1,\"remark\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0041\\u00e9\\u4e2D\\ud83d\\ude00 end\","
+            "\"extFields\":{\"\\u006bey\":\"v\\u0001\",\"lone\":\"a\\ud83dz\\ude00\\ud83d\",\"raw\":"
+            "\"\x01\x02 \xff\"}}");
     assert_int_equal(d.err, 0);
     assert_true(slice_eq_str(d.cmd.remark, "\"\\/\b\f\n\r\tA\xc3\xa9\xe4\xb8\xad\xf0\x9f\x98\x80 end"));
     assert_field(&d.cmd, "key", "v\001");
@@ -306,8 +318,9 @@ static void test_json_nesting_and_field_count_are_bounded(void **state)
 
 /* --- binary --- */
 
-static const unsigned char spec_frame[] = {0, 0, 0, 0x21, 1, 0, 0, 0x1d, 0, 0x0f, 0, 1, 0x99, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0,
-                                           0, 0, 0, 8, 0, 1, 'a', 0, 0, 0, 1, 'b'};
+static const unsigned char spec_frame[] = {0, 0, 0, 0x21, 1, 0,   0, 0x1d, 0, 0x0f, 0,  1, 0x99,
+                                           0, 0, 0, 3,    0, 0,   0, 0,    0, 0,    0,  0, 0,
+                                           0, 0, 8, 0,    1, 'a', 0, 0,    0, 1,    'b'};
 
 static void test_binary_frame_of_the_specification(void **state)
 {
@@ -337,7 +350,8 @@ static void test_binary_lengths_that_run_over_are_refused(void **state)
     }
     static const struct {
         unsigned at, value;
-    } broken[] = {{13, 0xff}, {16, 200}, {17, 0x80}, {20, 9}, {20, 7}, {21, 0xff}, {22, 7}, {24, 0x80}, {27, 2}};
+    } broken[] = {{13, 0xff}, {16, 200}, {17, 0x80}, {20, 9}, {20, 7},
+                  {21, 0xff}, {22, 7},   {24, 0x80}, {27, 2}};
     for (unsigned i = 0; i < sizeof broken / sizeof *broken; i++) {
         char copy[64];
         memcpy(copy, header.ptr, header.len);
@@ -357,7 +371,8 @@ static void test_command_get_numbers(void **state)
     struct decoded d;
     int64_t v = 99;
     int32_t w = 99;
-    decode_json(&d, "{\"code\":1,\"extFields\":{\"n\":\"-12\",\"big\":\"4294967296\",\"word\":\"12x\",\"empty\":\"\",\"t\":\"true\",\"T\":\"TRUE\"}}");
+    decode_json(&d, "{\"code\":1,\"extFields\":{\"n\":\"-12\",\"big\":\"4294967296\",\"word\":\"12x\","
+                    "\"empty\":\"\",\"t\":\"true\",\"T\":\"TRUE\"}}");
     assert_int_equal(command_get_i64(&d.cmd, "n", &v, &d.eb), 0);
     assert_int_equal(v, -12);
     assert_int_equal(command_get_i64(&d.cmd, "big", &v, &d.eb), 0);
@@ -392,10 +407,14 @@ static void test_encode_json_reply_text(void **state)
 {
     (void)state;
     struct command_out_field fields[] = {FIELD_TEXT("msgId", SLICE_LIT("AB")), FIELD_TEXT("gone", SLICE_NULL),
-                                         FIELD_NUM("queueOffset", INT64_MIN), FIELD_TEXT("empty", SLICE_LIT("")), FIELD_NUM("q", 7)};
-    struct command_out out = {.code = -1, .opaque = 100, .flag = 1, .fields = fields, .field_count = 5, .body_len = 10};
-    static const char want[] = "{\"code\":-1,\"extFields\":{\"msgId\":\"AB\",\"queueOffset\":\"-9223372036854775808\",\"empty\":\"\","
-                               "\"q\":\"7\"},\"flag\":1,\"language\":\"OTHER\",\"opaque\":100,\"version\":409}";
+                                         FIELD_NUM("queueOffset", INT64_MIN),
+                                         FIELD_TEXT("empty", SLICE_LIT("")), FIELD_NUM("q", 7)};
+    struct command_out out = {
+        .code = -1, .opaque = 100, .flag = 1, .fields = fields, .field_count = 5, .body_len = 10};
+    static const char want[] =
+        "{\"code\":-1,\"extFields\":{\"msgId\":\"AB\",\"queueOffset\":\"-9223372036854775808\",\"empty\":"
+        "\"\","
+        "\"q\":\"7\"},\"flag\":1,\"language\":\"OTHER\",\"opaque\":100,\"version\":409}";
     size_t len;
     char *got = encode(&out, &len);
     assert_int_equal(get_be32(got), 4 + sizeof want - 1 + 10);
@@ -409,11 +428,14 @@ static void test_encode_json_escapes_and_mends_text(void **state)
 {
     (void)state;
     struct command_out out = {
-        .remark = SLICE_LIT("\x01\x1f\n\t\"\\/ plain text of some length \xc3\xa9 \xe4\xb8\xad \xf0\x9f\x98\x80 bad:\xff \xc0\x80 \xed\xa0\x80 "
+        .remark = SLICE_LIT("\x01\x1f\n\t\"\\/ plain text of some length \xc3\xa9 \xe4\xb8\xad "
+                            "\xf0\x9f\x98\x80 bad:\xff \xc0\x80 \xed\xa0\x80 "
                             "cut:\xe4\xb8"),
     };
-    static const char want[] = "\"remark\":\"\\u0001\\u001f\\n\\t\\\"\\\\/ plain text of some length \xc3\xa9 \xe4\xb8\xad \xf0\x9f\x98\x80 "
-                               "bad:\xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd cut:\xef\xbf\xbd\xef\xbf\xbd\",";
+    static const char want[] = "\"remark\":\"\\u0001\\u001f\\n\\t\\\"\\\\/ plain text of some length "
+                               "\xc3\xa9 \xe4\xb8\xad \xf0\x9f\x98\x80 "
+                               "bad:\xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd "
+                               "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd cut:\xef\xbf\xbd\xef\xbf\xbd\",";
     size_t len;
     char *got = encode(&out, &len);
     assert_non_null(memmem(got, len, want, sizeof want - 1));
@@ -451,7 +473,8 @@ static void test_encode_binary_equals_the_specification(void **state)
 {
     (void)state;
     struct command_out_field field = FIELD_TEXT("a", SLICE_LIT("b"));
-    struct command_out out = {.code = 15, .opaque = 3, .serialize_type = SERIALIZE_ROCKETMQ, .fields = &field, .field_count = 1};
+    struct command_out out = {
+        .code = 15, .opaque = 3, .serialize_type = SERIALIZE_ROCKETMQ, .fields = &field, .field_count = 1};
     size_t len;
     char *got = encode(&out, &len);
     unsigned char want[sizeof spec_frame];
@@ -468,10 +491,16 @@ static void test_encode_round_trip_of_both_types(void **state)
     char scratch[1024], longest[300];
     memset(longest, '\x02', sizeof longest);
     for (int type = SERIALIZE_JSON; type <= SERIALIZE_ROCKETMQ; type++) {
-        struct command_out_field fields[] = {FIELD_NUM("zero", 0), FIELD_NUM("big", INT64_MAX), FIELD_NUM("n", -100),
+        struct command_out_field fields[] = {FIELD_NUM("zero", 0), FIELD_NUM("big", INT64_MAX),
+                                             FIELD_NUM("n", -100),
                                              FIELD_TEXT("long", slice_of(longest, sizeof longest))};
-        struct command_out out = {.code = 32767, .opaque = INT32_MIN, .flag = 3, .serialize_type = (uint8_t)type,
-                                  .remark = SLICE_LIT("why"), .fields = fields, .field_count = 4};
+        struct command_out out = {.code = 32767,
+                                  .opaque = INT32_MIN,
+                                  .flag = 3,
+                                  .serialize_type = (uint8_t)type,
+                                  .remark = SLICE_LIT("why"),
+                                  .fields = fields,
+                                  .field_count = 4};
         struct command cmd;
         struct errbuf eb;
         size_t len;
@@ -506,7 +535,8 @@ static void test_command_salvage_finds_the_opaque_of_a_broken_frame(void **state
 {
     (void)state;
     int32_t opaque = 0, flag = 0;
-    static const char broken[] = "\0\0\0\x40\0\0\0\x3c{\"code\":oops,\"flag\":2, \"opaque\" : 77 ,\"extFields\":";
+    static const char broken[] =
+        "\0\0\0\x40\0\0\0\x3c{\"code\":oops,\"flag\":2, \"opaque\" : 77 ,\"extFields\":";
     assert_true(command_salvage(slice_of(broken, sizeof broken - 1), &opaque, &flag));
     assert_int_equal(opaque, 77);
     assert_int_equal(flag, 2);

@@ -1,4 +1,5 @@
-/* test_outq.c - bytes leave in order, borrowed chunks are given back exactly once, whatever the socket takes at a time. */
+/* test_outq.c - bytes leave in order, borrowed chunks are given back exactly once, whatever the socket takes
+ * at a time. */
 #include "tests/unit/testing.h"
 
 #include "base/error.h"
@@ -161,7 +162,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_outq_small_pieces_leave_in_one_call, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_outq_mixed_pieces_keep_order_through_short_writes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_outq_mixed_pieces_keep_order_through_short_writes, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_outq_large_append_arrives_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(test_outq_clear_releases_what_was_not_sent, setup, teardown),
         cmocka_unit_test_setup_teardown(test_outq_closed_peer_is_reported, setup, teardown),

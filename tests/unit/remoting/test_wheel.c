@@ -119,7 +119,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_wheel_timeouts_come_once_and_not_early, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wheel_removed_entry_is_not_called, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_wheel_entry_can_enter_itself_again_from_its_callback, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_wheel_entry_can_enter_itself_again_from_its_callback, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_wheel_far_entry_is_not_called_by_a_near_one, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
