@@ -25,6 +25,7 @@
 #define COMPLAIN_MS 60000
 #define NEAR_CHUNKS 4             /* a reader this many chunks before a chunk will want it soon */
 #define DROP_CHUNK_MIN 65536
+#define FOLIO_BYTES_MAX ((int64_t)2 << 20)
 
 #define FILL_PAUSE_MAX_MS 20
 static const struct {
@@ -221,9 +222,16 @@ static bool reader_near(struct log_segment *seg, int chunk)
     return (touched & window) != 0;
 }
 
-static void let_go(struct log_segment *seg, int64_t at, int64_t bytes)
+/* Drops chunk c. The kernel lets go of a large folio only when all of it is in the range: those that reach into this chunk from dropped ones before it
+ * go with it. */
+static void let_go(struct log_segment *seg, int c, int64_t chunk_bytes)
 {
+    int64_t at = c * chunk_bytes, bytes = chunk_bytes;
     (void)file_sync_range_wait(seg->fd, at, bytes);
+    for (int before = c - 1; before >= 0 && (seg->dropped >> before & 1) != 0 && bytes < chunk_bytes + FOLIO_BYTES_MAX; before--) {
+        at -= chunk_bytes;
+        bytes += chunk_bytes;
+    }
     const uint8_t *map = atomic_load(&seg->map);
     if (map != NULL)
         file_map_release((void *)(uintptr_t)(map + at), (size_t)bytes);
@@ -247,7 +255,7 @@ static bool let_go_of_segment(struct store *s, struct log_segment *seg)
         if ((seg->dropped & bit) != 0 || end > written - s->opt.page_drop_behind_bytes || end > indexed || reader_near(seg, c))
             continue;
         seg->dropped |= bit;
-        let_go(seg, c * chunk_bytes, chunk_bytes);
+        let_go(seg, c, chunk_bytes);
     }
     return seg->dropped == UINT64_MAX;
 }
