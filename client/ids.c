@@ -9,8 +9,9 @@
 #include <arpa/inet.h>
 #include <stdatomic.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
+
+enum { DAY_MS = 24 * 60 * 60 * 1000 };
 
 struct id_state {
     bool ready;
@@ -22,16 +23,23 @@ struct id_state {
 
 static _Thread_local struct id_state state;
 
-static int64_t month_begin(int64_t wall_ms, int months_later)
+/* Day of the month (from 0) of a day since 1970, by the proleptic Gregorian calendar, in UTC: an id needs no time zone, and the C library's
+ * calendar takes locks. Years begin with March here, so that the leap day comes last. */
+static int64_t day_of_month(int64_t day)
 {
-    time_t seconds = (time_t)(wall_ms / 1000);
-    struct tm tm;
-    localtime_r(&seconds, &tm);
-    tm.tm_sec = tm.tm_min = tm.tm_hour = 0;
-    tm.tm_mday = 1;
-    tm.tm_mon += months_later;
-    tm.tm_isdst = -1;
-    return (int64_t)mktime(&tm) * 1000;
+    int64_t z = day + 719468; /* since 0000-03-01 */
+    int64_t day_of_era = z % 146097;
+    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    int64_t month = (5 * day_of_year + 2) / 153;
+    return day_of_year - (153 * month + 2) / 5;
+}
+
+static void set_month(int64_t wall_ms)
+{
+    int64_t day = wall_ms / DAY_MS, first = day - day_of_month(day), later = first + 31;
+    state.month_begin_ms = first * DAY_MS;
+    state.month_end_ms = (later - day_of_month(later)) * DAY_MS;
 }
 
 static void state_init(void)
@@ -65,10 +73,8 @@ void unique_id_make(char out[33])
     if (!state.ready)
         state_init();
     int64_t now = clock_wall_ms();
-    if (now < state.month_begin_ms || now >= state.month_end_ms) {
-        state.month_begin_ms = month_begin(now, 0);
-        state.month_end_ms = month_begin(now, 1);
-    }
+    if (now < state.month_begin_ms || now >= state.month_end_ms)
+        set_month(now);
     uint32_t ms = (uint32_t)(now - state.month_begin_ms);
     uint16_t n = state.counter++;
     uint8_t tail[6] = {(uint8_t)(ms >> 24), (uint8_t)(ms >> 16), (uint8_t)(ms >> 8), (uint8_t)ms, (uint8_t)(n >> 8), (uint8_t)n};

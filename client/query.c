@@ -228,7 +228,8 @@ int query_queue_number(struct cjmq_client *client, const char *function, const s
     if (rc != 0)
         return rc;
     struct command_out_field fields[6] = {FIELD_TEXT("topic", slice_str(queue->topic)), FIELD_NUM("queueId", queue->queue_id)};
-    memcpy(&fields[2], more, more_count * sizeof *more);
+    for (unsigned i = 0; i < more_count; i++)
+        fields[2 + i] = more[i];
     struct admin_request request = {.addr = addr, .code = code, .fields = fields, .field_count = 2 + more_count};
     struct buf storage = {0};
     struct errbuf eb = {0};

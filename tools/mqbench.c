@@ -74,7 +74,10 @@ static int create_topic(struct bench *b, struct cjmq_error *error)
 static int find_queues(struct bench *b, struct cjmq_error *error)
 {
     struct cjmq_client *client = b->lanes[0].leader;
-    int rc = cjmq_client_queues(client, b->options.topic, false, &b->queues, error);
+    /* Without a name server any topic seems to exist: the broker shall have it before it is asked about it. */
+    int rc = b->options.broker != NULL && b->options.mode != MODE_CONSUME ? create_topic(b, error) : 0;
+    if (rc == 0)
+        rc = cjmq_client_queues(client, b->options.topic, false, &b->queues, error);
     if (rc != CJMQ_ERR_NOTFOUND || b->options.mode == MODE_CONSUME)
         return rc;
     rc = create_topic(b, error);

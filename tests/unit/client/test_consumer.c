@@ -380,7 +380,7 @@ static void test_consumer_two_of_a_group_share_the_queues(void **state)
 static void test_consumer_broadcasting_each_gets_all_and_remembers(void **state)
 {
     struct fixture *f = *state;
-    void *folder;
+    void *folder = NULL;
     assert_int_equal(temp_folder_setup(&folder), 0);
     struct sink *sink2 = calloc(1, sizeof *sink2);
     pthread_mutex_init(&sink2->mutex, NULL);

@@ -2,6 +2,7 @@
 #include "../testing.h"
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "client/admin.h"
 #include "client/consumer.h"
 #include "client/send.h"
@@ -93,6 +94,31 @@ static void test_unique_id_many_are_distinct(void **state)
     for (int i = 1; i < N; i++)
         assert_string_not_equal(ids[i - 1], ids[i]);
     free(ids);
+}
+
+/* Milliseconds since the first of the month, in the id's digits 20 to 27. */
+static void check_month_ms(int64_t wall_ms, unsigned expected)
+{
+    char id[33], text[9];
+    unsigned ms;
+    clock_fake_set(wall_ms);
+    unique_id_make(id);
+    clock_fake_off();
+    memcpy(text, id + 20, 8);
+    text[8] = 0;
+    assert_int_equal(sscanf(text, "%8X", &ms), 1);
+    assert_int_equal(ms, expected);
+}
+
+static void test_unique_id_counts_from_the_first_of_the_month(void **state)
+{
+    (void)state;
+    const int64_t day = 24 * 60 * 60 * 1000;
+    check_month_ms(19782 * day + 5, 28 * day + 5); /* 2024-02-29 */
+    check_month_ms(19783 * day, 0);                /* 2024-03-01 */
+    check_month_ms(20088 * day + 7, 7 + 30 * day); /* 2024-12-31 */
+    check_month_ms(20089 * day, 0);                /* 2025-01-01 */
+    check_month_ms(19782 * day, 28 * day);         /* back again: the clock may jump */
 }
 
 /* --- messages to send --- */
@@ -335,6 +361,7 @@ int main(void)
         cmocka_unit_test(test_subscription_star_or_nothing_matches_all),
         cmocka_unit_test(test_subscription_bad_expression_is_named),
         cmocka_unit_test(test_unique_id_many_are_distinct),
+        cmocka_unit_test(test_unique_id_counts_from_the_first_of_the_month),
         cmocka_unit_test(test_message_check_wrong_ones_are_refused_by_name),
         cmocka_unit_test(test_message_check_properties_above_the_limit_are_refused),
         cmocka_unit_test(test_message_properties_have_the_protocols_form),
