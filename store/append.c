@@ -1,9 +1,12 @@
 /* append.c - puts a batch into the log and its entries into the queues.
  *
- * Threads: any number of reactors; the append lock makes them take turns. Under it: offsets and store time are fixed in the encoded records, files and
- * queue entries get their room, one pwrite, the entries, the new end. Nothing is parsed, encoded or summed up there.
- * Invariants: 1. A group of joined messages lies in one segment.   2. Everything that can run out of space is reserved before the first byte is
- *             written, so a refused batch leaves no trace.   3. Store times never go back along the log. */
+ * Threads: any number of reactors; the append lock makes them take turns. Under it: offsets and store time
+ * are fixed in the encoded records, files and queue entries get their room, one pwrite, the entries, the
+ * new end. Nothing is parsed, encoded or summed up there.
+ * Invariants: 1. A group of joined messages lies in one segment.
+ *             2. Everything that can run out of space is reserved before the first byte is written, so a
+ *                refused batch leaves no trace.
+ *             3. Store times never go back along the log. */
 #define LOG_COMPONENT "store"
 #include "store/store_internal.h"
 
@@ -136,8 +139,9 @@ static int put_entries(struct store *s, struct append_batch *b, struct errbuf *e
         const struct batch_item *item = &b->items[i];
         if (!item->in_queue)
             continue;
-        struct cq_entry entry = {
-            .phys_offset = item->result.phys_offset, .size = (int32_t)item->size, .tags_code = item->tags_code};
+        struct cq_entry entry = {.phys_offset = item->result.phys_offset,
+                                 .size = (int32_t)item->size,
+                                 .tags_code = item->tags_code};
         int rc = consumequeue_put(item->queue, item->result.queue_offset, entry, eb);
         if (rc != 0)
             return rc;

@@ -1,5 +1,6 @@
 /* batch.c - collects the messages of a reactor's round, encoded, for one append.
- * Threads: one at a time. Invariant: records lie in mem without gap, in the order of the items. */
+ * Threads: one at a time.
+ * Invariant: records lie in mem without gap, in the order of the items. */
 #include "store/batch.h"
 
 #include "base/mem.h"

@@ -1,5 +1,6 @@
 /* checkpoint.c - the files checkpoint and abort; see checkpoint.h.
- * Threads: one at a time. Invariant: what the mark says was on disk before the mark was. */
+ * Threads: one at a time.
+ * Invariant: what the mark says was on disk before the mark was. */
 #define LOG_COMPONENT "store"
 #include "store/checkpoint.h"
 

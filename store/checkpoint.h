@@ -1,9 +1,14 @@
 /* checkpoint.h - the file that says how far log, queues and index were on disk together.
  *
- * 4096 bytes, big endian:  0 8 store time of the newest flushed record   8 8 the same for the queues   16 8 the same for the index   24 8 and 32 8: kept as
- * found (RocketMQ 5).  At 4032 our own mark, which RocketMQ leaves alone:
- *   0 4 "CJM1"   4 4 CRC-32 of the rest   8 8 end of the log   16 8 begin of the record that ends there   24 8 index file (its name as a number)
- *   32 4 its count   36 4 number of queues   40 8 log is indexed up to here   48 8 sum of the queues' ends   56 8 0
+ * 4096 bytes, big endian:
+ *     0  8  store time of the newest flushed record      16  8  the same for the index
+ *     8  8  the same for the queues                      24 16  RocketMQ 5's own, kept as found
+ * At 4032 our mark, which RocketMQ leaves alone:
+ *     0  4  "CJM1"                                       32  4  number of the index file's next entry
+ *     4  4  CRC-32 of the rest of the mark               36  4  number of queues with entries
+ *     8  8  end of the log                               40  8  the log is indexed up to here
+ *    16  8  begin of the record that ends there          48  8  sum of the queues' ends
+ *    24  8  newest index file, its name as a number      56  8  0
  * Threads: one at a time. */
 #ifndef CJMQ_STORE_CHECKPOINT_H
 #define CJMQ_STORE_CHECKPOINT_H

@@ -1,8 +1,11 @@
 /* commitlog.c - append-only segments holding every message in arrival order.
  * Threads: see commitlog.h.
- * Invariants: 1. `written` never goes back while open.   2. A record never spans two segments: what does not fit with 8 bytes to spare goes to
- *             the next one, behind a blank.   3. Bytes below `written` never change until their segment is deleted; the page that holds `written`
- *             is zero behind it.   4. A byte range is either claimed by the zero filler or written by the appender, never both. */
+ * Invariants: 1. `written` never goes back while open.
+ *             2. A record never spans two segments: what does not fit with 8 bytes to spare goes to the next
+ *                one, behind a blank.
+ *             3. Bytes below `written` never change until their segment is deleted; the page that holds
+ *                `written` is zero behind it.
+ *             4. A byte range is either claimed by the zero filler or written by the appender, never both. */
 #define LOG_COMPONENT "commitlog"
 #include "store/commitlog.h"
 
@@ -97,7 +100,8 @@ static int compare_bases(const void *a, const void *b)
 }
 
 /* A last file without content is what a crash leaves between creating and sizing it. */
-static int check_length(struct commitlog *log, struct log_segment *seg, bool last, bool *drop, struct errbuf *eb)
+static int check_length(struct commitlog *log, struct log_segment *seg, bool last, bool *drop,
+                        struct errbuf *eb)
 {
     int64_t bytes = file_size(seg->fd);
     *drop = false;
@@ -110,7 +114,8 @@ static int check_length(struct commitlog *log, struct log_segment *seg, bool las
         return 0;
     }
     return errbuf_set(eb, ERR_CORRUPT,
-                      "%s has %" PRId64 " bytes, expected %" PRId64 ": set mappedFileSizeCommitLog to the size that this store was "
+                      "%s has %" PRId64 " bytes, expected %" PRId64
+                      ": set mappedFileSizeCommitLog to the size that this store was "
                       "made with, or move the file away",
                       seg->path, bytes, log->file_bytes);
 }
@@ -121,12 +126,14 @@ static int open_files(struct commitlog *log, const struct name_list *names, stru
         struct log_segment *seg;
         if (names->bases[i] % log->file_bytes != 0)
             return errbuf_set(eb, ERR_CORRUPT,
-                              "%s/%020" PRId64 " does not begin at a multiple of %" PRId64 ": set mappedFileSizeCommitLog to the size that "
+                              "%s/%020" PRId64 " does not begin at a multiple of %" PRId64
+                              ": set mappedFileSizeCommitLog to the size that "
                               "this store was made with",
                               log->dir, names->bases[i], log->file_bytes);
         if (i > 0 && names->bases[i] != names->bases[i - 1] + log->file_bytes)
             return errbuf_set(eb, ERR_CORRUPT,
-                              "%s: between the files %020" PRId64 " and %020" PRId64 " some are missing: restore them, or move the "
+                              "%s: between the files %020" PRId64 " and %020" PRId64
+                              " some are missing: restore them, or move the "
                               "older files away",
                               log->dir, names->bases[i - 1], names->bases[i]);
         int rc = segment_open(log->dir, names->bases[i], log->file_bytes, false, &seg, eb);
@@ -149,7 +156,8 @@ static int open_files(struct commitlog *log, const struct name_list *names, stru
     return 0;
 }
 
-int commitlog_open(struct commitlog *log, const char *dir, int64_t file_bytes, int64_t reserve_bytes, struct errbuf *eb)
+int commitlog_open(struct commitlog *log, const char *dir, int64_t file_bytes, int64_t reserve_bytes,
+                   struct errbuf *eb)
 {
     memset(log, 0, sizeof *log);
     log->dir = mem_strdup(dir);
@@ -200,9 +208,11 @@ void commitlog_close(struct commitlog *log)
 static int create_segment(struct commitlog *log, int64_t base, struct log_segment **out, struct errbuf *eb)
 {
     int64_t free_bytes, total_bytes;
-    if (file_free_bytes(log->dir, &free_bytes, &total_bytes) == 0 && free_bytes < log->file_bytes + log->reserve_bytes)
+    if (file_free_bytes(log->dir, &free_bytes, &total_bytes) == 0 &&
+        free_bytes < log->file_bytes + log->reserve_bytes)
         return errbuf_set(eb, ERR_NOSPC,
-                          "%s: a new log file of %" PRId64 " bytes does not fit: %" PRId64 " bytes are free and diskReserveBytes keeps "
+                          "%s: a new log file of %" PRId64 " bytes does not fit: %" PRId64
+                          " bytes are free and diskReserveBytes keeps "
                           "%" PRId64,
                           log->dir, log->file_bytes, free_bytes, log->reserve_bytes);
     return segment_open(log->dir, base, log->file_bytes, true, out, eb);
@@ -264,10 +274,12 @@ static void wait_for_filler(struct commitlog *log, int64_t begin, int64_t end)
     pthread_mutex_unlock(&log->fill_lock);
 }
 
-int commitlog_write(struct commitlog *log, int64_t phys, const void *p, size_t n, bool padded, struct errbuf *eb)
+int commitlog_write(struct commitlog *log, int64_t phys, const void *p, size_t n, bool padded,
+                    struct errbuf *eb)
 {
     pthread_mutex_lock(&log->lock);
-    struct log_segment *seg = lookup_locked(log, phys); /* the tail's segments are not deleted: no reference needed */
+    struct log_segment *seg =
+        lookup_locked(log, phys); /* the tail's segments are not deleted: no reference needed */
     pthread_mutex_unlock(&log->lock);
     int64_t at = phys - seg->base;
     if (padded) {
@@ -281,7 +293,8 @@ int commitlog_write(struct commitlog *log, int64_t phys, const void *p, size_t n
         wait_for_filler(log, phys, phys + (int64_t)n);
     int rc = file_write(seg->fd, p, n, at);
     if (rc != 0)
-        return errbuf_set(eb, rc, "cannot write %zu bytes at %" PRId64 " of %s: %s", n, at, seg->path, strerror(errno));
+        return errbuf_set(eb, rc, "cannot write %zu bytes at %" PRId64 " of %s: %s", n, at, seg->path,
+                          strerror(errno));
     return 0;
 }
 
@@ -320,7 +333,8 @@ static int remove_segment(struct log_segment *seg, struct errbuf *eb)
 
 int commitlog_truncate(struct commitlog *log, int64_t end, bool keep_ahead, struct errbuf *eb)
 {
-    /* Newest first: should the process end half-way, no gap is left. The oldest file stays, its name keeps the log's offsets. */
+    /* Newest first: should the process end half-way, no gap is left. The oldest file stays, its name keeps
+     * the log's offsets. */
     while (log->count > 1 && log->segments[log->count - 1]->base >= end) {
         struct log_segment *seg = log->segments[log->count - 1];
         if (keep_ahead && seg->base - end < log->file_bytes) {

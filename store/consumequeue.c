@@ -1,8 +1,12 @@
-/* consumequeue.c - the life of a queue's files: writing, reading, removing. Loading after a stop is in consumequeue_load.c.
+/* consumequeue.c - the life of a queue's files: writing, reading, removing. Loading after a stop is in
+ * consumequeue_load.c.
  * Threads: see consumequeue.h.
- * Invariants: 1. Entries below `next` never change until their file is removed.   2. An entry is stored through a map only where blocks were reserved
- *             before, so a full disk is an error return and never a signal.   3. No descriptor is kept: ten thousand queues need none.
- *             4. `tail` changes only with append lock and q->lock both held, so either is enough to look at it. */
+ * Invariants: 1. Entries below `next` never change until their file is removed.
+ *             2. An entry is stored through a map only where blocks were reserved before, so a full disk is
+ *                an error return and never a signal.
+ *             3. No descriptor is kept: ten thousand queues need none.
+ *             4. `tail` changes only with append lock and q->lock both held, so either is enough to look at
+ *                it. */
 #define LOG_COMPONENT "consumequeue"
 #include "store/consumequeue_internal.h"
 
@@ -28,7 +32,8 @@ char *consumequeue_dir(const struct store_queue *q)
 
 char *consumequeue_file_path(const struct store_queue *q, int64_t file)
 {
-    return mem_printf("%s/%s/%d/%020" PRId64, q->shared->dir, q->topic.ptr, q->id, file * cq_file_bytes(q->shared));
+    return mem_printf("%s/%s/%d/%020" PRId64, q->shared->dir, q->topic.ptr, q->id,
+                      file * cq_file_bytes(q->shared));
 }
 
 void consumequeue_release(struct cq_map *map)
@@ -60,9 +65,12 @@ static int map_new(struct store_queue *q, int64_t file, int fd, bool writable, s
 
 static int64_t reserve_step(int64_t entries_before)
 {
-    /* Small at first, because most of ten thousand queues stay small; later large, because each step costs an open and a system call. */
+    /* Small at first, because most of ten thousand queues stay small; later large, because each step costs an
+     * open and a system call. */
     int64_t bytes = entries_before * CQ_ENTRY_BYTES;
-    return bytes < RESERVE_BYTES_MIN ? RESERVE_BYTES_MIN : bytes > RESERVE_BYTES_MAX ? RESERVE_BYTES_MAX : bytes;
+    return bytes < RESERVE_BYTES_MIN   ? RESERVE_BYTES_MIN
+           : bytes > RESERVE_BYTES_MAX ? RESERVE_BYTES_MAX
+                                       : bytes;
 }
 
 static int reserve_blocks(struct store_queue *q, int fd, int64_t entries, int64_t *reserved, const char *path,
@@ -74,13 +82,15 @@ static int reserve_blocks(struct store_queue *q, int fd, int64_t entries, int64_
     int64_t from = *reserved * CQ_ENTRY_BYTES;
     int rc = file_allocate(fd, from, end - from);
     if (rc != 0)
-        return errbuf_set(eb, rc, "cannot reserve %" PRId64 " bytes of %s: %s", end - from, path, strerror(errno));
+        return errbuf_set(eb, rc, "cannot reserve %" PRId64 " bytes of %s: %s", end - from, path,
+                          strerror(errno));
     *reserved = end / CQ_ENTRY_BYTES;
     return 0;
 }
 
 /* Opens the file (made in full length when new) and maps it for write. */
-static int open_tail(struct store_queue *q, int64_t file, int64_t entries_needed, struct cq_map **out, struct errbuf *eb)
+static int open_tail(struct store_queue *q, int64_t file, int64_t entries_needed, struct cq_map **out,
+                     struct errbuf *eb)
 {
     char *path = consumequeue_file_path(q, file);
     int fd = file_open(path, false, false), rc = 0;
@@ -192,7 +202,7 @@ static struct cq_map *map_ref(struct cq_map *map)
     return map;
 }
 
-/* The map of a file that is not the tail's; the last one is kept, because readers go on where they stopped. */
+/* The map of a file that is not the tail's; the last one is kept, because readers go on where they were. */
 static int map_old(struct store_queue *q, int64_t file, struct cq_map **out)
 {
     char *path = consumequeue_file_path(q, file);
@@ -234,7 +244,8 @@ static int map_of_file(struct store_queue *q, int64_t file, struct cq_map **out)
     return there ? map_old(q, file, out) : ERR_NOTFOUND;
 }
 
-int consumequeue_view(struct store_queue *q, int64_t offset, const uint8_t **entries, int64_t *count, struct cq_map **map)
+int consumequeue_view(struct store_queue *q, int64_t offset, const uint8_t **entries, int64_t *count,
+                      struct cq_map **map)
 {
     int64_t next = atomic_load_explicit(&q->next, memory_order_acquire);
     if (offset < 0 || offset >= next)
@@ -253,8 +264,9 @@ int consumequeue_view(struct store_queue *q, int64_t offset, const uint8_t **ent
 
 struct cq_entry consumequeue_decode(const uint8_t *p)
 {
-    return (struct cq_entry){
-        .phys_offset = (int64_t)get_be64(p), .size = (int32_t)get_be32(p + 8), .tags_code = (int64_t)get_be64(p + 12)};
+    return (struct cq_entry){.phys_offset = (int64_t)get_be64(p),
+                             .size = (int32_t)get_be32(p + 8),
+                             .tags_code = (int64_t)get_be64(p + 12)};
 }
 
 int consumequeue_get(struct store_queue *q, int64_t offset, struct cq_entry *out)
@@ -274,10 +286,12 @@ int64_t consumequeue_visible_end(struct store_queue *q, int64_t durable)
 {
     int64_t end = atomic_load_explicit(&q->next, memory_order_acquire);
     struct cq_entry e;
-    /* What is not durable yet is a few entries at the tail: step back in growing strides, then search between. */
+    /* What is not durable yet is a few entries at the tail: step back in growing strides, then search
+     * between. */
     int64_t high = end, stride = 1;
     while (end > 0) {
-        if (consumequeue_get(q, end - 1, &e) != 0 || cq_entry_is_filler(&e) || e.phys_offset + e.size <= durable)
+        if (consumequeue_get(q, end - 1, &e) != 0 || cq_entry_is_filler(&e) ||
+            e.phys_offset + e.size <= durable)
             break;
         high = end - 1;
         end = end > stride ? end - stride : 0;
@@ -286,7 +300,8 @@ int64_t consumequeue_visible_end(struct store_queue *q, int64_t durable)
     /* Entries below `end` are visible, the one at `high` (if any) is not. */
     while (end < high) {
         int64_t middle = end + (high - end) / 2;
-        if (consumequeue_get(q, middle, &e) != 0 || cq_entry_is_filler(&e) || e.phys_offset + e.size <= durable)
+        if (consumequeue_get(q, middle, &e) != 0 || cq_entry_is_filler(&e) ||
+            e.phys_offset + e.size <= durable)
             end = middle + 1;
         else
             high = middle;
@@ -424,7 +439,8 @@ int consumequeue_flush(struct store_queue *q, int64_t from, int64_t to)
             continue;
         }
         if (rc == 0) {
-            rc = file_map_sync(map->mem + from % per_file * CQ_ENTRY_BYTES, (size_t)((end - from) * CQ_ENTRY_BYTES));
+            rc = file_map_sync(map->mem + from % per_file * CQ_ENTRY_BYTES,
+                               (size_t)((end - from) * CQ_ENTRY_BYTES));
             consumequeue_release(map);
         }
         if (rc != 0)

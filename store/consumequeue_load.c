@@ -13,7 +13,8 @@
 #include <string.h>
 
 #define FILE_NAME_DIGITS 20
-#define GAP_ENTRIES_MAX ((int64_t)50 * 1000 * 1000) /* a larger gap is damage, and filling it would fill the disk */
+#define GAP_ENTRIES_MAX                                                                                      \
+    ((int64_t)50 * 1000 * 1000) /* a larger gap is damage, and filling it would fill the disk */
 
 static const struct cq_entry filler = {.phys_offset = 0, .size = CQ_FILLER_SIZE, .tags_code = 0};
 
@@ -38,7 +39,8 @@ static int note_file(void *arg, const char *name)
     return 0;
 }
 
-/* Does the entry at `index` of the file stay? Monotone over the file: true for the front, false from some entry on. */
+/* Does the entry at `index` of the file stay? Monotone over the file: true for the front, false from some
+ * entry on. */
 static int entry_stays(int fd, int64_t index, int64_t cut, bool *stays)
 {
     uint8_t raw[CQ_ENTRY_BYTES];
@@ -50,8 +52,10 @@ static int entry_stays(int fd, int64_t index, int64_t cut, bool *stays)
     return 0;
 }
 
-/* Number of entries at the front of the file that stay; what is behind them is zeroed unless everything is trusted. */
-static int find_end_in_file(struct store_queue *q, int64_t file, int64_t cut, int64_t *entries, struct errbuf *eb)
+/* Number of entries at the front of the file that stay; what is behind them is zeroed unless everything is
+ * trusted. */
+static int find_end_in_file(struct store_queue *q, int64_t file, int64_t cut, int64_t *entries,
+                            struct errbuf *eb)
 {
     char *path = consumequeue_file_path(q, file);
     int fd = file_open(path, false, false), rc = 0;
@@ -68,7 +72,8 @@ static int find_end_in_file(struct store_queue *q, int64_t file, int64_t cut, in
     int64_t size = file_size(fd), low = 0, high = q->shared->file_entries;
     if (size != cq_file_bytes(q->shared) && size != 0)
         rc = errbuf_set(eb, ERR_CORRUPT,
-                        "%s has %" PRId64 " bytes, expected %" PRId64 ": set mappedFileSizeConsumeQueue to the size that this store was "
+                        "%s has %" PRId64 " bytes, expected %" PRId64
+                        ": set mappedFileSizeConsumeQueue to the size that this store was "
                         "made with, or remove the folder consumequeue to have it built anew",
                         path, size, cq_file_bytes(q->shared));
     while (rc == 0 && low < high) {
@@ -116,7 +121,8 @@ int consumequeue_load(struct store_queue *q, int64_t cut, struct errbuf *eb)
         next = (span.end - 1) * q->shared->file_entries + entries;
         if (entries > 0)
             break;
-        /* Nothing in it that counts: the end is in an earlier file, if there is one. The first file's name keeps the queue's offsets. */
+        /* Nothing in it that counts: the end is in an earlier file, if there is one. The first file's name
+         * keeps the queue's offsets. */
         if (span.end - 1 == span.first)
             break;
         char *path = consumequeue_file_path(q, span.end - 1);
@@ -165,7 +171,8 @@ static int replace_hole(struct store_queue *q, int64_t offset, struct cq_entry e
     return rc;
 }
 
-int consumequeue_put_recovered(struct store_queue *q, int64_t offset, struct cq_entry entry, struct errbuf *eb)
+int consumequeue_put_recovered(struct store_queue *q, int64_t offset, struct cq_entry entry,
+                               struct errbuf *eb)
 {
     int64_t next = atomic_load(&q->next);
     int rc = 0;

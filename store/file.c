@@ -68,7 +68,8 @@ int file_allocate(int fd, int64_t offset, int64_t bytes)
         rc = fallocate(fd, 0, offset, bytes);
     } while (rc != 0 && errno == EINTR);
     if (rc != 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) {
-        /* Filesystems without it (some network ones): glibc writes a byte into each block, which leaves data alone. */
+        /* Filesystems without it (some network ones): glibc writes a byte into each block, which leaves data
+         * alone. */
         int e = posix_fallocate(fd, offset, bytes);
         errno = e;
         return e == 0 ? 0 : error_of(e);
@@ -262,7 +263,8 @@ int file_mtime_ms(const char *path, int64_t *mtime_ms)
 
 int file_lock(int fd)
 {
-    /* An open-file-description lock: it meets the POSIX locks of other programs, and other descriptors of this one. */
+    /* An open-file-description lock: it meets the POSIX locks of other programs, and other descriptors of
+     * this one. */
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
     if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
         return 0;

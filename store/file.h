@@ -1,7 +1,9 @@
-/* file.h - the one interface through which the store touches files, so that tests can inject short writes, errors, crashes and a full
- * disk by linking another implementation (tests/unit/store/fake_file.c). Thin: one system call each. Threads: any.
+/* file.h - the one interface through which the store touches files, so that tests can inject short writes,
+ * errors, crashes and a full disk by linking another implementation (tests/unit/store/fake_file.c). Thin: one
+ * system call each. Threads: any.
  *
- * All return 0 (or a count) or a negative ERR_*: ERR_NOSPC for ENOSPC/EDQUOT, ERR_NOTFOUND for ENOENT, ERR_EXISTS, else ERR_IO with errno kept. */
+ * All return 0 (or a count) or a negative ERR_*: ERR_NOSPC for ENOSPC/EDQUOT, ERR_NOTFOUND for ENOENT,
+ * ERR_EXISTS, else ERR_IO with errno kept. */
 #ifndef CJMQ_STORE_FILE_H
 #define CJMQ_STORE_FILE_H
 
@@ -18,11 +20,13 @@ int file_set_size(int fd, int64_t bytes);
 int file_allocate(int fd, int64_t offset, int64_t bytes);
 /* Writes all of it or fails. */
 int file_write(int fd, const void *p, size_t n, int64_t offset);
-int file_read(int fd, void *p, size_t n, int64_t offset); /* bytes read, less than n only at the end of file */
-int file_sync(int fd);       /* fdatasync */
+/* Bytes read: less than n only at the end of the file. */
+int file_read(int fd, void *p, size_t n, int64_t offset);
+int file_sync(int fd);               /* fdatasync */
 int file_sync_dir(const char *path); /* makes creations and removals in a folder durable */
 int file_sync_range_start(int fd, int64_t offset, int64_t bytes); /* begin writing pages back */
-int file_sync_range_wait(int fd, int64_t offset, int64_t bytes);  /* write pages back and wait; no durability: metadata stays behind */
+/* Writes pages back and waits for it. No durability: metadata and the device's cache stay behind. */
+int file_sync_range_wait(int fd, int64_t offset, int64_t bytes);
 int file_drop_cache(int fd, int64_t offset, int64_t bytes);
 void *file_map(int fd, int64_t offset, size_t bytes, bool writable); /* NULL on failure */
 void file_unmap(void *p, size_t bytes);
@@ -37,15 +41,16 @@ int file_zero_range(int fd, int64_t offset, int64_t bytes);
 /* First offset >= `offset` that was never written (file size when there is none), and the first that was. */
 int64_t file_next_hole(int fd, int64_t offset);
 int64_t file_next_data(int fd, int64_t offset);
-/* Drops a map's page-table entries, so that file_drop_cache() can let go of the pages; the map stays valid. */
+/* Drops a map's page-table entries, so that file_drop_cache() can let go of the pages. The map stays. */
 void file_map_release(void *p, size_t bytes);
 /* Wall-clock time of the last modification. */
 int file_mtime_ms(const char *path, int64_t *mtime_ms);
-/* Exclusive lock on the file's first byte (as Java's tryLock(0, 1, false) takes it), gone with the descriptor. 0 or ERR_EXISTS (somebody
- * holds it). */
+/* Exclusive lock on the file's first byte (as Java's tryLock(0, 1, false) takes it), gone with the
+ * descriptor. 0 or ERR_EXISTS (somebody holds it). */
 int file_lock(int fd);
 bool file_exists(const char *path);
-/* Calls fn(arg, name) for every entry but "." and "..", in no order; stops at the first non-zero result and returns it. */
+/* Calls fn(arg, name) for every entry but "." and "..", in no order; stops at the first non-zero result and
+ * returns it. */
 int file_each_name(const char *dir, int (*fn)(void *arg, const char *name), void *arg);
 
 #endif

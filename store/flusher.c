@@ -1,10 +1,12 @@
 /* flusher.c - makes the log durable: one fdatasync for all that wait.
  *
- * FLUSH_SYNC: store_flush_request() wakes the thread; what comes in during a flush is served by the next one. A lone producer flushes inline and
- * saves two thread hops. FLUSH_ASYNC: the thread flushes every flush_interval_ms.
+ * FLUSH_SYNC: store_flush_request() wakes the thread; what comes in during a flush is served by the next
+ * one. A lone producer flushes inline and saves two thread hops. FLUSH_ASYNC: the thread flushes every
+ * flush_interval_ms.
  * Threads: `busy` says who flushes; only he moves store.flushed.
- * Invariants: 1. flushed <= written, durable <= flushed in FLUSH_SYNC.   2. A sync that failed is never tried again: the kernel may have dropped the
- *             pages that it could not write, and a second try would succeed without them. */
+ * Invariants: 1. flushed <= written, durable <= flushed in FLUSH_SYNC.
+ *             2. A sync that failed is never tried again: the kernel may have dropped the pages that it could
+ *                not write, and a second try would succeed without them. */
 #define LOG_COMPONENT "flusher"
 #include "store/flusher.h"
 

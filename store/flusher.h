@@ -16,14 +16,15 @@ struct flusher {
     bool requested; /* somebody waits for what was written before this was set */
     bool busy;      /* a flush is going on, on the thread or inline */
     bool stop;
-    int64_t told;   /* durable as announced last; flusher's thread */
+    int64_t told; /* durable as announced last; flusher's thread */
 };
 
 void flusher_init(struct flusher *f);
 void flusher_fini(struct flusher *f);
 void flusher_start(struct store *s);
 void flusher_stop(struct store *s);
-/* Makes everything written up to now durable, waiting for a flush that is going on. 0 or ERR_IO (the store has failed). Any thread. */
+/* Makes everything written up to now durable, waiting for a flush that is going on. 0 or ERR_IO (the store
+ * has failed). Any thread. */
 int flusher_flush_wait(struct store *s);
 
 #endif

@@ -13,8 +13,9 @@
 
 #define TICK_MS 1000
 #define SWEEP_MS 10000
-#define MAPS_MAX 8192        /* more maps than this: idle ones go at once */
-#define QUEUES_PER_FLUSH 256 /* each is a disk flush of its own; the rest follows a tick later, all at the checkpoint */
+#define MAPS_MAX 8192 /* more maps than this: idle ones go at once */
+#define QUEUES_PER_FLUSH                                                                                     \
+    256 /* each is a disk flush of its own; the rest follows a tick later, all at the checkpoint */
 
 void housekeeper_init(struct housekeeper *h)
 {
@@ -54,7 +55,8 @@ static void do_chores(struct store *s)
 {
     struct housekeeper *h = &s->housekeeper;
     store_check_disk(s);
-    if (is_due(&h->queues_ms, s->opt.consumequeue_flush_interval_ms) && store_flush_queues(s, QUEUES_PER_FLUSH) != 0)
+    if (is_due(&h->queues_ms, s->opt.consumequeue_flush_interval_ms) &&
+        store_flush_queues(s, QUEUES_PER_FLUSH) != 0)
         log_warn("writing queues back failed effect=\"tried again; a crash costs a longer recovery\"");
     if (is_due(&h->checkpoint_ms, s->opt.checkpoint_interval_ms) && atomic_load(&s->state) != STORE_FAILED)
         (void)store_write_checkpoint(s); /* says so itself */

@@ -1,6 +1,8 @@
 /* index_file.c - one file of the key index; see index_file.h for the bytes.
- * Threads: see index_file.h. Invariants: 1. A slot names an entry below count, or none.   2. `previous` of an entry is smaller than its own number, so a
- *             chain ends.   3. Stores through the map happen only where blocks were reserved. */
+ * Threads: see index_file.h.
+ * Invariants: 1. A slot names an entry below count, or none.
+ *             2. `previous` of an entry is smaller than its own number, so a chain ends.
+ *             3. Stores through the map happen only where blocks were reserved. */
 #define LOG_COMPONENT "index"
 #include "store/index_file.h"
 
@@ -25,7 +27,8 @@ int32_t index_hash(struct slice topic, struct slice key)
 
 static int64_t file_bytes(const struct index_file *f)
 {
-    return INDEX_HEADER_BYTES + (int64_t)f->slots * INDEX_SLOT_BYTES + (int64_t)f->entries_max * INDEX_ENTRY_BYTES;
+    return INDEX_HEADER_BYTES + (int64_t)f->slots * INDEX_SLOT_BYTES +
+           (int64_t)f->entries_max * INDEX_ENTRY_BYTES;
 }
 
 static uint8_t *slot_at(const struct index_file *f, uint8_t *map, int32_t hash)
@@ -67,7 +70,8 @@ static int load_header(struct index_file *f, int fd, struct errbuf *eb)
     if (h->count <= 0) /* a file that was made and never used */
         h->count = 1;
     if (h->count > f->entries_max)
-        return errbuf_set(eb, ERR_CORRUPT, "%s says that it has %d entries, its length allows %d", f->path, h->count, f->entries_max);
+        return errbuf_set(eb, ERR_CORRUPT, "%s says that it has %d entries, its length allows %d", f->path,
+                          h->count, f->entries_max);
     return 0;
 }
 
@@ -125,7 +129,8 @@ int index_file_map(struct index_file *f, struct errbuf *eb)
     return 0;
 }
 
-int index_file_create(const char *dir, int64_t name, int32_t slots, int32_t entries_max, struct index_file **out, struct errbuf *eb)
+int index_file_create(const char *dir, int64_t name, int32_t slots, int32_t entries_max,
+                      struct index_file **out, struct errbuf *eb)
 {
     struct index_file *f = file_new(dir, name, slots, entries_max);
     int fd = file_open(f->path, true, false);
@@ -145,13 +150,16 @@ int index_file_create(const char *dir, int64_t name, int32_t slots, int32_t entr
     return 0;
 }
 
-int index_file_open(const char *dir, int64_t name, int32_t slots, int32_t entries_max, struct index_file **out, struct errbuf *eb)
+int index_file_open(const char *dir, int64_t name, int32_t slots, int32_t entries_max,
+                    struct index_file **out, struct errbuf *eb)
 {
     struct index_file *f = file_new(dir, name, slots, entries_max);
     int fd = file_open(f->path, false, false);
     int rc = fd < 0 ? errbuf_set(eb, fd, "cannot open %s: %s", f->path, strerror(errno)) : 0;
     if (rc == 0 && file_size(fd) != file_bytes(f))
-        rc = errbuf_set(eb, ERR_CORRUPT, "%s has %" PRId64 " bytes, expected %" PRId64 " with maxHashSlotNum %d and maxIndexNum %d",
+        rc = errbuf_set(eb, ERR_CORRUPT,
+                        "%s has %" PRId64 " bytes, expected %" PRId64
+                        " with maxHashSlotNum %d and maxIndexNum %d",
                         f->path, file_size(fd), file_bytes(f), slots, entries_max);
     if (rc == 0)
         rc = load_header(f, fd, eb);
@@ -181,7 +189,8 @@ static int reserve_entry(struct index_file *f, int32_t number, struct errbuf *eb
         end = file_bytes(f);
     int rc = file_allocate(f->fd, f->reserved, end - f->reserved);
     if (rc != 0)
-        return errbuf_set(eb, rc, "cannot reserve %" PRId64 " bytes of %s: %s", end - f->reserved, f->path, strerror(errno));
+        return errbuf_set(eb, rc, "cannot reserve %" PRId64 " bytes of %s: %s", end - f->reserved, f->path,
+                          strerror(errno));
     f->reserved = end;
     return 0;
 }
@@ -262,8 +271,8 @@ int index_file_flush(struct index_file *f)
 
 /* --- reading --- */
 
-static bool walk_chain(const struct index_file *f, uint8_t *map, int32_t hash, int64_t begin_ms, int64_t end_ms,
-                       bool (*each)(void *arg, int64_t phys), void *arg)
+static bool walk_chain(const struct index_file *f, uint8_t *map, int32_t hash, int64_t begin_ms,
+                       int64_t end_ms, bool (*each)(void *arg, int64_t phys), void *arg)
 {
     int32_t number = (int32_t)get_be32(slot_at(f, map, hash)), count = f->header.count;
     while (number > 0 && number < count) {
@@ -273,7 +282,8 @@ static bool walk_chain(const struct index_file *f, uint8_t *map, int32_t hash, i
             break;
         /* Stored in whole seconds: the message lies within the second that begins there. */
         int64_t at_ms = f->header.begin_ms + (int64_t)seconds * 1000;
-        if ((int32_t)get_be32(entry) == hash && at_ms + 999 >= begin_ms && at_ms <= end_ms && !each(arg, (int64_t)get_be64(entry + 4)))
+        if ((int32_t)get_be32(entry) == hash && at_ms + 999 >= begin_ms && at_ms <= end_ms &&
+            !each(arg, (int64_t)get_be64(entry + 4)))
             return false;
         if (previous >= number || at_ms + 999 < begin_ms)
             break;
@@ -282,8 +292,8 @@ static bool walk_chain(const struct index_file *f, uint8_t *map, int32_t hash, i
     return true;
 }
 
-bool index_file_query(const struct index_file *f, int32_t hash, int64_t begin_ms, int64_t end_ms, bool (*each)(void *arg, int64_t phys),
-                      void *arg)
+bool index_file_query(const struct index_file *f, int32_t hash, int64_t begin_ms, int64_t end_ms,
+                      bool (*each)(void *arg, int64_t phys), void *arg)
 {
     if (f->header.count <= 1 || f->header.begin_ms > end_ms || f->header.end_ms < begin_ms)
         return true;

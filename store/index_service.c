@@ -44,7 +44,8 @@ static void open_files(struct store *s, const struct name_list *list)
     for (size_t i = 0; i < list->count; i++) {
         struct index_file *f;
         struct errbuf eb;
-        if (index_file_open(ix->dir, list->names[i], s->opt.index_hash_slots, s->opt.index_entries, &f, &eb) != 0) {
+        if (index_file_open(ix->dir, list->names[i], s->opt.index_hash_slots, s->opt.index_entries, &f,
+                            &eb) != 0) {
             log_warn("index file ignored error=\"%s\"", eb.text);
             continue;
         }
@@ -108,7 +109,8 @@ static int64_t position_after_crash(struct store *s, const struct checkpoint *c)
     if (!mark_fits(ix, c))
         return position_from_files(s);
     if (ix->count > 0)
-        ix->repair_count = c->index_count < newest(ix)->header.count ? c->index_count : newest(ix)->header.count;
+        ix->repair_count =
+            c->index_count < newest(ix)->header.count ? c->index_count : newest(ix)->header.count;
     return c->indexed_to;
 }
 
@@ -165,12 +167,16 @@ static bool on_entry(void *arg, int64_t phys)
     return rc >= 0 && query->found < query->max;
 }
 
-int store_index_query(struct store *s, struct slice topic, struct slice key, int64_t begin_ms, int64_t end_ms, unsigned max,
-                      int (*each)(void *arg, int64_t phys_offset), void *arg, int64_t *last_update_ms, int64_t *last_update_phys)
+int store_index_query(struct store *s, struct slice topic, struct slice key, int64_t begin_ms, int64_t end_ms,
+                      unsigned max, int (*each)(void *arg, int64_t phys_offset), void *arg,
+                      int64_t *last_update_ms, int64_t *last_update_phys)
 {
     struct indexer *ix = &s->indexer;
-    struct query query = {
-        .each = each, .arg = arg, .max = max, .log_begin = commitlog_begin(&s->log), .durable = store_durable(s)};
+    struct query query = {.each = each,
+                          .arg = arg,
+                          .max = max,
+                          .log_begin = commitlog_begin(&s->log),
+                          .durable = store_durable(s)};
     int64_t last_ms = 0, last_phys = 0;
     if (ix->enabled) {
         int32_t hash = index_hash(topic, key);

@@ -1,9 +1,12 @@
 /* indexer.c - builds the key index behind the durable log.
  *
- * The thread reads the log through its maps in runs of RUN_BYTES and sleeps a little between, so that a busy broker pays a few hundred runs a second
- * instead of a wake-up for each message; when nothing came for a while it sleeps until indexer_on_durable() wakes it.
+ * The thread reads the log through its maps in runs of RUN_BYTES and sleeps a little between, so that a
+ * busy broker pays a few hundred runs a second instead of a wake-up for each message; when nothing came for
+ * a while it sleeps until indexer_on_durable() wakes it.
  * Threads: indexer_main() alone writes; queries take files_lock for reading.
- * Invariants: 1. position <= durable.   2. Every record below position that has keys is in the index, once, but for what a full disk made wait. */
+ * Invariants: 1. position <= durable.
+ *             2. Every record below position that has keys is in the index, once, but for what a full disk
+ *                made wait. */
 #define LOG_COMPONENT "index"
 #include "store/indexer.h"
 
@@ -24,8 +27,8 @@
 
 #define RUN_BYTES ((int64_t)1 << 20) /* under one hold of files_lock */
 #define COALESCE_MS 2
-#define IDLE_ROUNDS 25               /* empty rounds before the thread sleeps until it is woken */
-#define RETRY_MS 1000                /* a full disk */
+#define IDLE_ROUNDS 25 /* empty rounds before the thread sleeps until it is woken */
+#define RETRY_MS 1000  /* a full disk */
 #define COMPLAIN_MS 60000
 
 void indexer_init(struct indexer *ix)
@@ -102,7 +105,8 @@ static int current_file(struct store *s, struct index_file **out, struct errbuf 
         }
         rc = file_make_dirs(ix->dir);
         if (rc == 0)
-            rc = index_file_create(ix->dir, name_of_now(ix), s->opt.index_hash_slots, s->opt.index_entries, &f, eb);
+            rc = index_file_create(ix->dir, name_of_now(ix), s->opt.index_hash_slots, s->opt.index_entries,
+                                   &f, eb);
         else
             errbuf_format(eb, "cannot make the folder %s: %s", ix->dir, strerror(errno));
         if (rc == 0)
@@ -151,10 +155,10 @@ static int index_record(struct store *s, const struct record *r, struct errbuf *
     return rc != 0 ? rc : put_words(s, r, keys, eb);
 }
 
-/* Indexes records of one segment from `at` (relative) until one begins at or behind `stop`; records end at or before `end`. Returns where it stopped;
- * *error when a record could not be put. */
-static int64_t index_range(struct store *s, const struct log_segment *seg, const uint8_t *map, int64_t at, int64_t stop, int64_t end,
-                           int *error, struct errbuf *eb)
+/* Indexes records of one segment from `at` (relative) until one begins at or behind `stop`; records end at or
+ * before `end`. Returns where it stopped; *error when a record could not be put. */
+static int64_t index_range(struct store *s, const struct log_segment *seg, const uint8_t *map, int64_t at,
+                           int64_t stop, int64_t end, int *error, struct errbuf *eb)
 {
     while (at < stop && at < end) {
         uint32_t size = get_be32(map + at);
@@ -163,8 +167,9 @@ static int64_t index_range(struct store *s, const struct log_segment *seg, const
         struct record r;
         if (size > end - at || record_decode(slice_of(map + at, size), false, &r, eb) != 0) {
             /* Recovery vouches for everything below durable: this is damage since. */
-            log_error("no record where one must be path=%s offset=%" PRId64 " effect=\"the rest of the file is not indexed\"", seg->path,
-                      at);
+            log_error("no record where one must be path=%s offset=%" PRId64
+                      " effect=\"the rest of the file is not indexed\"",
+                      seg->path, at);
             return seg->bytes;
         }
         *error = index_record(s, &r, eb);
@@ -179,7 +184,8 @@ static int64_t index_range(struct store *s, const struct log_segment *seg, const
 static int index_some(struct store *s, struct errbuf *eb)
 {
     struct indexer *ix = &s->indexer;
-    int64_t position = atomic_load(&ix->position), durable = store_durable(s), begin = commitlog_begin(&s->log);
+    int64_t position = atomic_load(&ix->position), durable = store_durable(s),
+            begin = commitlog_begin(&s->log);
     if (position < begin)
         position = begin; /* retention was faster */
     if (position >= durable)
@@ -190,7 +196,8 @@ static int index_some(struct store *s, struct errbuf *eb)
         segment_unref(seg);
         return errbuf_set(eb, ERR_IO, "cannot map the log at %" PRId64 ": %s", position, strerror(errno));
     }
-    int64_t at = position - seg->base, end = durable - seg->base < seg->bytes ? durable - seg->base : seg->bytes;
+    int64_t at = position - seg->base,
+            end = durable - seg->base < seg->bytes ? durable - seg->base : seg->bytes;
     int error = 0;
     while (at < end && error == 0) {
         pthread_rwlock_wrlock(&ix->files_lock);
@@ -212,9 +219,11 @@ static void repair_if_needed(struct indexer *ix)
     if (index_file_map(f, &eb) == 0) {
         int32_t had = f->header.count;
         index_file_repair(f, ix->repair_count);
-        log_info("index relinked after a crash path=%s entries=%d entries_before=%d", f->path, f->header.count - 1, had - 1);
+        log_info("index relinked after a crash path=%s entries=%d entries_before=%d", f->path,
+                 f->header.count - 1, had - 1);
     } else {
-        log_error("index cannot be relinked error=\"%s\" effect=\"queries may miss older messages\"", eb.text);
+        log_error("index cannot be relinked error=\"%s\" effect=\"queries may miss older messages\"",
+                  eb.text);
     }
     ix->repair_count = -1;
     pthread_rwlock_unlock(&ix->files_lock);
@@ -305,7 +314,8 @@ void indexer_catch_up(struct store *s)
     while (rc > 0)
         rc = index_some(s, &eb);
     if (rc < 0)
-        log_warn("index is behind at the end position=%" PRId64 " error=\"%s\" effect=\"the next start goes on there\"",
+        log_warn("index is behind at the end position=%" PRId64
+                 " error=\"%s\" effect=\"the next start goes on there\"",
                  atomic_load(&s->indexer.position), eb.text);
 }
 

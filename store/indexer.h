@@ -20,22 +20,23 @@ struct indexer {
     pthread_mutex_t lock; /* with wake: sleeping and stopping */
     pthread_cond_t wake;
     bool stop;
-    _Atomic bool asleep;  /* nothing to do; the next durable message wakes the thread */
+    _Atomic bool asleep;      /* nothing to do; the next durable message wakes the thread */
     _Atomic int64_t position; /* the log is indexed up to here */
 
     pthread_rwlock_t files_lock; /* guards what follows; written by the indexer's thread (and retention) */
     struct index_file **files;   /* ascending by name; the last one may be mapped for write */
     unsigned count, capacity;
-    char *dir;               /* owned */
+    char *dir; /* owned */
 
     /* --- indexer's thread --- */
-    int32_t repair_count;    /* entries of the last file that a crash left good; -1: no repair */
+    int32_t repair_count; /* entries of the last file that a crash left good; -1: no repair */
     int64_t complained_ms;
 };
 
 void indexer_init(struct indexer *ix);
 void indexer_fini(struct indexer *ix);
-/* Looks at the index files and decides where in the log to go on. `clean`: the last run ended orderly. Before other threads. */
+/* Looks at the index files and decides where in the log to go on. `clean`: the last run ended orderly. Before
+ * other threads. */
 int indexer_open(struct store *s, const struct checkpoint *c, bool clean, struct errbuf *eb);
 void indexer_start(struct store *s);
 void indexer_stop(struct store *s);

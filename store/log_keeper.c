@@ -1,10 +1,14 @@
 /* log_keeper.c - works around the log's tail so that appends need not wait.
  *
- * Ahead: the next file is made when the log's end passes half of the last one; FLUSH_SYNC with zero_fill: that file, and what is left of the last one, are
- * filled with zeros by O_DIRECT, so that a flush need not turn reserved blocks into written ones (a journal commit each time).
- * Behind: pages are written back in chunks as they fill, and dropped from the cache when they are page_drop_behind_bytes behind the end and no reader
- * was near them: fresh page cache is the largest cost of an append, recycled pages cost a fraction.
- * Threads: its own. Invariant: a zero is written only into a range claimed under the append lock and wholly behind the log's end. */
+ * Ahead: the next file is made when the log's end passes half of the last one; FLUSH_SYNC with zero_fill:
+ * that file, and what is left of the last one, are filled with zeros by O_DIRECT, so that a flush need not
+ * turn reserved blocks into written ones (a journal commit each time).
+ * Behind: pages are written back in chunks as they fill, and dropped from the cache when they are
+ * page_drop_behind_bytes behind the end and no reader was near them: fresh page cache is the largest cost
+ * of an append, recycled pages cost a fraction.
+ * Threads: its own.
+ * Invariant: a zero is written only into a range claimed under the append lock and wholly behind the log's
+ * end. */
 #define LOG_COMPONENT "commitlog"
 #include "store/log_keeper.h"
 
@@ -23,7 +27,7 @@
 #define IDLE_WAIT_MS 1000
 #define ROTATE_MS 1000
 #define COMPLAIN_MS 60000
-#define NEAR_CHUNKS 4             /* a reader this many chunks before a chunk will want it soon */
+#define NEAR_CHUNKS 4 /* a reader this many chunks before a chunk will want it soon */
 #define DROP_CHUNK_MIN 65536
 #define FOLIO_BYTES_MAX ((int64_t)2 << 20)
 
@@ -159,8 +163,9 @@ static bool fill_chunk(struct store *s, struct log_segment *seg)
         commitlog_fill_end(&s->log);
         if (rc != 0) {
             /* Filling is a help, not a need: leave the file as it is. */
-            log_warn("filling with zeros failed path=%s error=\"%s\" effect=\"flushes into this file are slower\"", seg->path,
-                     strerror(errno));
+            log_warn(
+                "filling with zeros failed path=%s error=\"%s\" effect=\"flushes into this file are slower\"",
+                seg->path, strerror(errno));
             at = seg->bytes;
         }
         seg->filled_to = at + FILL_BYTES;
@@ -183,7 +188,8 @@ static bool fill_some(struct store *s)
     return did;
 }
 
-/* Pause after a chunk while appends go on, which want the disk and the inode's lock, too: the longer, the further filling is ahead of them. */
+/* Pause after a chunk while appends go on, which want the disk and the inode's lock, too: the longer, the
+ * further filling is ahead of them. */
 static int64_t fill_pause_ms(struct store *s)
 {
     struct log_segment *seg = last_segment(&s->log);
@@ -222,13 +228,15 @@ static bool reader_near(struct log_segment *seg, int chunk)
     return (touched & window) != 0;
 }
 
-/* Drops chunk c. The kernel lets go of a large folio only when all of it is in the range: those that reach into this chunk from dropped ones before it
- * go with it. */
+/* Drops chunk c. The kernel lets go of a large folio only when all of it is in the range: those that reach
+ * into this chunk from dropped ones before it go with it. */
 static void let_go(struct log_segment *seg, int c, int64_t chunk_bytes)
 {
     int64_t at = c * chunk_bytes, bytes = chunk_bytes;
     (void)file_sync_range_wait(seg->fd, at, bytes);
-    for (int before = c - 1; before >= 0 && (seg->dropped >> before & 1) != 0 && bytes < chunk_bytes + FOLIO_BYTES_MAX; before--) {
+    for (int before = c - 1;
+         before >= 0 && (seg->dropped >> before & 1) != 0 && bytes < chunk_bytes + FOLIO_BYTES_MAX;
+         before--) {
         at -= chunk_bytes;
         bytes += chunk_bytes;
     }
@@ -252,7 +260,8 @@ static bool let_go_of_segment(struct store *s, struct log_segment *seg)
             seg->written_back |= bit;
             (void)file_sync_range_start(seg->fd, c * chunk_bytes, chunk_bytes);
         }
-        if ((seg->dropped & bit) != 0 || end > written - s->opt.page_drop_behind_bytes || end > indexed || reader_near(seg, c))
+        if ((seg->dropped & bit) != 0 || end > written - s->opt.page_drop_behind_bytes || end > indexed ||
+            reader_near(seg, c))
             continue;
         seg->dropped |= bit;
         let_go(seg, c, chunk_bytes);

@@ -1,4 +1,5 @@
-/* log_keeper.h - works around the log's tail so that appends need not wait: makes and zero-fills the files ahead, lets pages go behind.
+/* log_keeper.h - works around the log's tail so that appends need not wait: makes and zero-fills the files
+ * ahead, lets pages go behind.
  * Threads: one of its own. */
 #ifndef CJMQ_STORE_LOG_KEEPER_H
 #define CJMQ_STORE_LOG_KEEPER_H
@@ -21,12 +22,12 @@ struct log_keeper {
     int64_t step_bytes; /* an append that crosses a multiple of it wakes the thread */
 
     /* --- keeper's thread --- */
-    int direct_fd;              /* for zero filling; of direct_base */
+    int direct_fd; /* for zero filling; of direct_base */
     int64_t direct_base;
-    void *zeros;                /* anonymous map, never touched: the kernel's zero page */
-    int64_t drop_from;          /* all pages below were dropped, or are older than this run */
-    int64_t rotated_ms;         /* monotonic: when the touched bits were aged last */
-    int64_t complained_ms;      /* monotonic: when a failure was logged last; 0: never */
+    void *zeros;                 /* anonymous map, never touched: the kernel's zero page */
+    int64_t drop_from;           /* all pages below were dropped, or are older than this run */
+    int64_t rotated_ms;          /* monotonic: when the touched bits were aged last */
+    int64_t complained_ms;       /* monotonic: when a failure was logged last; 0: never */
     int64_t filled_when_written; /* `written` at the last filled chunk */
 };
 

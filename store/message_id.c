@@ -1,4 +1,5 @@
-/* message_id.c - offsetMsgId: where a record lies, as text. Store host (4 or 16 bytes), port (4), phys offset (8), in upper-case hex.
+/* message_id.c - offsetMsgId: where a record lies, as text. Store host (4 or 16 bytes), port (4), phys
+ * offset (8), in upper-case hex.
  * Threads: any; no state. */
 #include "store/record.h"
 
@@ -48,7 +49,8 @@ int message_id_parse(struct slice text, struct net_addr *store_host, int64_t *ph
 {
     uint8_t raw[ID_BYTES_V6];
     if (text.len != 2 * ID_BYTES_V4 && text.len != 2 * ID_BYTES_V6)
-        return errbuf_set(eb, ERR_INVAL, "message id \"%.*s\" has %zu characters, expected 32 or 56 hex digits",
+        return errbuf_set(eb, ERR_INVAL,
+                          "message id \"%.*s\" has %zu characters, expected 32 or 56 hex digits",
                           text.len > 80 ? 80 : (int)text.len, text.ptr, text.len);
     for (size_t i = 0; i < text.len; i += 2) {
         int high = hex_value(text.ptr[i]), low = hex_value(text.ptr[i + 1]);

@@ -87,8 +87,9 @@ int store_write_checkpoint(struct store *s)
     }
     pthread_mutex_unlock(&s->housekeeper.chores_lock);
     if (rc != 0)
-        log_error("no checkpoint step=\"%s\" error=\"%s\" effect=\"the next start after a crash takes longer\"", what,
-                  eb.text[0] != '\0' ? eb.text : err_text(rc));
+        log_error(
+            "no checkpoint step=\"%s\" error=\"%s\" effect=\"the next start after a crash takes longer\"",
+            what, eb.text[0] != '\0' ? eb.text : err_text(rc));
     return rc;
 }
 
@@ -108,7 +109,8 @@ static int64_t earliest_store_ms(struct store *s)
     struct record record;
     int64_t result = -1;
     store_read_at(s, commitlog_begin(&s->log), &r);
-    if (r.status == READ_FOUND && record_decode(slice_of(r.chunks[0].ptr, r.chunks[0].len), false, &record, NULL) == 0)
+    if (r.status == READ_FOUND &&
+        record_decode(slice_of(r.chunks[0].ptr, r.chunks[0].len), false, &record, NULL) == 0)
         result = record.store_ms;
     read_result_release(&r);
     return result;

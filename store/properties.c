@@ -8,7 +8,8 @@
 
 #define NAME_END 0x01
 #define VALUE_END 0x02
-#define SEGMENT_BYTES_MIN 3 /* a name, the separator and a value of one byte each; RocketMQ skips what is shorter */
+#define SEGMENT_BYTES_MIN                                                                                    \
+    3 /* a name, the separator and a value of one byte each; RocketMQ skips what is shorter */
 
 bool properties_next(struct slice *rest, struct slice *name, struct slice *value)
 {

@@ -15,7 +15,8 @@ struct queue_table {
 
 void queue_table_init(struct queue_table *t, const char *root_dir, int64_t file_entries);
 void queue_table_fini(struct queue_table *t);
-/* NULL when the topic cannot be the name of a folder (empty, too long, '/' in it, "." or "..") or the id is negative. */
+/* NULL when the topic cannot be the name of a folder (empty, too long, '/' in it, "." or "..") or the id is
+ * negative. */
 struct store_queue *queue_table_find_or_create(struct queue_table *t, struct slice topic, int32_t id);
 struct store_queue *queue_table_lookup(struct queue_table *t, struct slice topic, int32_t id);
 /* The n-th queue, NULL at the end. */

@@ -1,5 +1,6 @@
 /* read.c - gives readers ranges of the mapped log.
- * Threads: any. What is handed out stays readable until read_result_release(), whatever retention does meanwhile.
+ * Threads: any. What is handed out stays readable until read_result_release(), whatever retention does
+ * meanwhile.
  * Invariant: nothing at or behind `durable` is ever handed out. */
 #define LOG_COMPONENT "store"
 #include "store/store_internal.h"
@@ -28,8 +29,10 @@ static struct log_segment *hold_segment(struct store *s, struct read_result *out
 
 enum add_outcome { ADDED, NOT_THERE, NO_ROOM };
 
-/* Adds a record's range, to the last chunk when it follows it. The header is looked at: an entry that does not meet its record is damage. */
-static enum add_outcome add_record(struct store *s, struct read_result *out, const struct cq_entry *e, int64_t durable)
+/* Adds a record's range, to the last chunk when it follows it. The header is looked at: an entry that does
+ * not meet its record is damage. */
+static enum add_outcome add_record(struct store *s, struct read_result *out, const struct cq_entry *e,
+                                   int64_t durable)
 {
     if (e->phys_offset + e->size > durable)
         return NOT_THERE;
@@ -92,8 +95,8 @@ static bool scan_entry(struct scan *scan, const struct cq_entry *e)
     }
     if (scan->match != NULL && !scan->match(scan->match_arg, e->tags_code))
         return true;
-    if (out->message_count > 0 &&
-        (out->message_count >= scan->limits->messages_max || out->bytes + (size_t)e->size > scan->limits->bytes_max)) {
+    if (out->message_count > 0 && (out->message_count >= scan->limits->messages_max ||
+                                   out->bytes + (size_t)e->size > scan->limits->bytes_max)) {
         scan->full = true;
         return false;
     }
@@ -111,7 +114,9 @@ static bool scan_entry(struct scan *scan, const struct cq_entry *e)
 
 static void scan_entries(struct scan *scan, struct store_queue *q, int64_t from, int64_t end)
 {
-    int64_t at = from, scan_end = end - from > scan->limits->entries_scan_max ? from + scan->limits->entries_scan_max : end;
+    int64_t at = from, scan_end = end - from > scan->limits->entries_scan_max
+                                      ? from + scan->limits->entries_scan_max
+                                      : end;
     while (at < scan_end && !scan->full) {
         const uint8_t *entries;
         int64_t count;
@@ -147,8 +152,8 @@ static void count_read(struct store *s, const struct read_result *out)
     atomic_fetch_add_explicit(&s->counters.read_bytes, out->bytes, memory_order_relaxed);
 }
 
-static void read_queue(struct store *s, struct store_queue *q, int64_t from, const struct read_limits *limits, tags_match_fn match,
-                       void *match_arg, struct read_result *out)
+static void read_queue(struct store *s, struct store_queue *q, int64_t from, const struct read_limits *limits,
+                       tags_match_fn match, void *match_arg, struct read_result *out)
 {
     int64_t durable = store_durable(s);
     out->max_offset = consumequeue_visible_end(q, durable);
@@ -168,14 +173,19 @@ static void read_queue(struct store *s, struct store_queue *q, int64_t from, con
         out->status = READ_BEYOND_END;
         out->next_offset = out->max_offset;
     } else {
-        struct scan scan = {.store = s, .limits = limits, .match = match, .match_arg = match_arg, .durable = durable, .out = out};
+        struct scan scan = {.store = s,
+                            .limits = limits,
+                            .match = match,
+                            .match_arg = match_arg,
+                            .durable = durable,
+                            .out = out};
         scan_entries(&scan, q, from, out->max_offset);
         out->status = out->message_count > 0 ? READ_FOUND : scan.missing ? READ_REMOVED : READ_NO_MATCH;
     }
 }
 
-void store_read(struct store *s, struct store_queue *q, int64_t from, const struct read_limits *limits, tags_match_fn match,
-                void *match_arg, struct read_result *out)
+void store_read(struct store *s, struct store_queue *q, int64_t from, const struct read_limits *limits,
+                tags_match_fn match, void *match_arg, struct read_result *out)
 {
     out->next_offset = out->min_offset = out->max_offset = 0;
     out->message_count = out->chunk_count = out->segment_count = 0;
@@ -233,11 +243,13 @@ int64_t store_queue_time_at(struct store *s, struct store_queue *q, int64_t queu
     struct cq_entry e;
     struct read_result r;
     int64_t result = -1;
-    if (queue_offset >= store_queue_max(q) || consumequeue_get(q, queue_offset, &e) != 0 || cq_entry_is_filler(&e))
+    if (queue_offset >= store_queue_max(q) || consumequeue_get(q, queue_offset, &e) != 0 ||
+        cq_entry_is_filler(&e))
         return -1;
     store_read_at(s, e.phys_offset, &r);
     struct record record;
-    if (r.status == READ_FOUND && record_decode(slice_of(r.chunks[0].ptr, r.chunks[0].len), false, &record, NULL) == 0)
+    if (r.status == READ_FOUND &&
+        record_decode(slice_of(r.chunks[0].ptr, r.chunks[0].len), false, &record, NULL) == 0)
         result = record.store_ms;
     read_result_release(&r);
     return result;

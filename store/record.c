@@ -68,8 +68,9 @@ static bool needs_separator(const struct message *m)
            m->properties.ptr[m->properties.len - 1] != PROPERTY_SEPARATOR;
 }
 
-/* A last value that ends in a zero byte gets its 0x02, so that no record with properties ends in a zero: recovery tells by it that a record's
- * end was never written, which the checksum, being the body's, does not show. */
+/* A last value that ends in a zero byte gets its 0x02, so that no record with properties ends in a zero:
+ * recovery tells by it that a record's end was never written, which the checksum, being the body's, does not
+ * show. */
 static bool needs_end(const struct message *m)
 {
     struct slice last = m->properties_more.len > 0 ? m->properties_more : m->properties;
@@ -167,7 +168,8 @@ int record_decode(struct slice bytes, bool check_crc, struct record *out, struct
     const uint8_t *p = (const uint8_t *)bytes.ptr;
     struct record r;
     if (bytes.len < RECORD_FIXED_BYTES)
-        return errbuf_set(eb, ERR_PROTO, "record of %zu bytes, the least is %d", bytes.len, RECORD_FIXED_BYTES);
+        return errbuf_set(eb, ERR_PROTO, "record of %zu bytes, the least is %d", bytes.len,
+                          RECORD_FIXED_BYTES);
     r.total_size = get_be32(p + AT_SIZE);
     r.magic = get_be32(p + AT_MAGIC);
     if (r.magic != RECORD_MAGIC && r.magic != RECORD_MAGIC_V2)
@@ -183,10 +185,12 @@ int record_decode(struct slice bytes, bool check_crc, struct record *out, struct
     r.sys_flag = (int32_t)get_be32(p + AT_SYS_FLAG);
     r.born_ms = (int64_t)get_be64(p + AT_BORN_MS);
 
-    bool born_v6 = (r.sys_flag & SYSFLAG_BORN_HOST_V6) != 0, store_v6 = (r.sys_flag & SYSFLAG_STORE_HOST_V6) != 0;
+    bool born_v6 = (r.sys_flag & SYSFLAG_BORN_HOST_V6) != 0,
+         store_v6 = (r.sys_flag & SYSFLAG_STORE_HOST_V6) != 0;
     size_t least = RECORD_FIXED_BYTES - 16 + host_bytes(born_v6) + host_bytes(store_v6);
     if (bytes.len < least)
-        return errbuf_set(eb, ERR_PROTO, "record of %zu bytes, with IPv6 hosts the least is %zu", bytes.len, least);
+        return errbuf_set(eb, ERR_PROTO, "record of %zu bytes, with IPv6 hosts the least is %zu", bytes.len,
+                          least);
     const uint8_t *end = p + bytes.len;
     p = get_host(p + AT_BORN_HOST, born_v6, &r.born_host);
     r.store_ms = (int64_t)get_be64(p);
@@ -199,7 +203,8 @@ int record_decode(struct slice bytes, bool check_crc, struct record *out, struct
     if (check_crc && r.body.len > 0) {
         uint32_t crc = hash_crc32(0, r.body.ptr, r.body.len) & 0x7fffffff;
         if (crc != (r.body_crc & 0x7fffffff))
-            return errbuf_set(eb, ERR_CORRUPT, "record body checksum is %08x, the record says %08x", crc, r.body_crc);
+            return errbuf_set(eb, ERR_CORRUPT, "record body checksum is %08x, the record says %08x", crc,
+                              r.body_crc);
     }
     *out = r;
     return 0;

@@ -1,4 +1,5 @@
-/* record.h - the commit-log record and the message properties: RocketMQ's bytes; the one message layout of the house.
+/* record.h - the commit-log record and the message properties: RocketMQ's bytes; the one message layout of
+ * the house.
  *
  * Layout (big endian, spec: rocketmq-protocol.md 5.1):
  *   0  4 total size          36 4 sysFlag                72   4 reconsume times
@@ -49,8 +50,9 @@ struct message {
     int32_t reconsume_times;
     int64_t prepared_transaction_offset;
     struct slice body;
-    struct slice properties;       /* as sent: name 01 value 02 ... */
-    struct slice properties_more;  /* appended to the former with a separating 02 where needed (CLUSTER=..., batch header); may be empty */
+    struct slice properties;      /* as sent: name 01 value 02 ... */
+    struct slice properties_more; /* appended to the former with a separating 02 where needed (CLUSTER=...,
+                                     batch header); may be empty */
 };
 
 /* A record as read; slices point into the record's bytes. */
@@ -78,10 +80,11 @@ struct record {
 size_t record_properties_size(const struct message *m);
 /* Bytes that record_encode() will write. */
 size_t record_size(const struct message *m);
-/* Writes the record with queue offset, physical offset and store timestamp 0 (the log fixes them when it appends). `out` has record_size()
- * bytes. Computes the body CRC. */
+/* Writes the record with queue offset, physical offset and store timestamp 0 (the log fixes them when it
+ * appends). `out` has record_size() bytes. Computes the body CRC. */
 void record_encode(const struct message *m, uint8_t *out);
-/* Decodes one whole record of `bytes`. Checks sizes always, the body's CRC when `check_crc`. 0; ERR_CORRUPT or ERR_PROTO with the reason. */
+/* Decodes one whole record of `bytes`. Checks sizes always, the body's CRC when `check_crc`. 0; ERR_CORRUPT
+ * or ERR_PROTO with the reason. */
 int record_decode(struct slice bytes, bool check_crc, struct record *out, struct errbuf *eb);
 
 /* --- properties: name 0x01 value 0x02, the last 0x02 may be missing --- */

@@ -1,8 +1,10 @@
 /* recovery.c - brings log, queues and index to one truth after a stop.
  *
- * The log is the truth. After an orderly stop the checkpoint's mark (or, without one, the newest queue entry) says where the log ends, and only what
- * comes behind is scanned. After a crash nothing of the queues behind the last checkpoint is trusted: they are cut there and rebuilt from
- * the log, which is scanned with checksums up to the last whole record. What is behind that is cleared, so that no stale byte is ever taken for a record.
+ * The log is the truth. After an orderly stop the checkpoint's mark (or, without one, the newest queue
+ * entry) says where the log ends, and only what comes behind is scanned. After a crash nothing of the
+ * queues behind the last checkpoint is trusted: they are cut there and rebuilt from the log, which is
+ * scanned with checksums up to the last whole record. What is behind that is cleared, so that no stale byte
+ * is ever taken for a record.
  * Threads: the opening one, before others run. */
 #define LOG_COMPONENT "recovery"
 #include "store/store_internal.h"
@@ -78,7 +80,8 @@ static int dispatch(struct recovery *rec, const struct record *r, bool damaged)
         return 0;
     struct store_queue *q = queue_table_find_or_create(&rec->store->queues, r->topic, r->queue_id);
     if (q == NULL || r->queue_offset < 0) {
-        log_warn("record belongs to no possible queue offset=%" PRId64 " queue=%d effect=\"it is skipped\"", r->phys_offset, r->queue_id);
+        log_warn("record belongs to no possible queue offset=%" PRId64 " queue=%d effect=\"it is skipped\"",
+                 r->phys_offset, r->queue_id);
         return 0;
     }
     struct cq_entry entry = filler;
@@ -92,7 +95,8 @@ static int dispatch(struct recovery *rec, const struct record *r, bool damaged)
     return rc;
 }
 
-/* Is something whole behind the damaged record? Then the damage is in the middle, and cutting there would lose what follows. */
+/* Is something whole behind the damaged record? Then the damage is in the middle, and cutting there would
+ * lose what follows. */
 static bool goes_on_behind(const struct log_segment *seg, const uint8_t *map, int64_t at)
 {
     struct record r;
@@ -106,8 +110,10 @@ static bool ends_in_zero(const struct record *r)
     return r->properties.len > 0 && r->properties.ptr[r->properties.len - 1] == '\0';
 }
 
-/* Scans one segment from `at`. *next: where to go on (the segment's end behind a blank). *more false: the log ends there. */
-static int scan_segment(struct recovery *rec, struct log_segment *seg, const uint8_t *map, int64_t at, int64_t *next, bool *more)
+/* Scans one segment from `at`. *next: where to go on (the segment's end behind a blank). *more false: the log
+ * ends there. */
+static int scan_segment(struct recovery *rec, struct log_segment *seg, const uint8_t *map, int64_t at,
+                        int64_t *next, bool *more)
 {
     for (;;) {
         struct record r;
@@ -125,7 +131,8 @@ static int scan_segment(struct recovery *rec, struct log_segment *seg, const uin
             return 0;
         }
         if (damaged)
-            log_error("damaged message path=%s offset=%" PRId64 " bytes=%u topic=%.*s queue=%d queue_offset=%" PRId64
+            log_error("damaged message path=%s offset=%" PRId64
+                      " bytes=%u topic=%.*s queue=%d queue_offset=%" PRId64
                       " found=\"body checksum is wrong\" effect=\"consumers skip it\"",
                       seg->path, at, r.total_size, SLICE_ARG(r.topic), r.queue_id, r.queue_offset);
         rec->report->records_checked++;
@@ -217,8 +224,9 @@ static int cut_log(struct recovery *rec, int64_t end, enum abort_found how)
     rc = scrub(seg, at, limit, &last, rec->eb);
     if (rc == 0 && last > at) {
         rec->report->bytes_truncated = last - at;
-        log_warn("torn end of the log cut path=%s offset=%" PRId64 " bytes=%" PRId64 " reason=\"no whole record\"", seg->path, at,
-                 last - at);
+        log_warn("torn end of the log cut path=%s offset=%" PRId64 " bytes=%" PRId64
+                 " reason=\"no whole record\"",
+                 seg->path, at, last - at);
     }
     if (rc == 0 && last_file_end > segment_end(seg) + log->file_bytes)
         log_warn("log files behind the end removed end=%" PRId64 " were_up_to=%" PRId64, end, last_file_end);
@@ -249,7 +257,8 @@ static bool mark_is_good(struct recovery *rec, const struct checkpoint *c)
 {
     uint32_t size = 0;
     int64_t store_ms = 0;
-    if (!c->has_mark || c->last_record < 0 || look_at_phys(rec->store, c->last_record, &size, &store_ms) == RECORD_NONE || size == 0 ||
+    if (!c->has_mark || c->last_record < 0 ||
+        look_at_phys(rec->store, c->last_record, &size, &store_ms) == RECORD_NONE || size == 0 ||
         c->last_record + size != c->log_end)
         return false;
     rec->last_record = c->last_record;
@@ -338,7 +347,8 @@ static int prepare_queues(struct recovery *rec, const struct checkpoint *c, bool
         *start = clean_start(rec, c);
         if (*start >= 0)
             return 0;
-        log_warn("queues do not fit the log dir=%s effect=\"they are built anew from the log\"", s->queues.shared.dir);
+        log_warn("queues do not fit the log dir=%s effect=\"they are built anew from the log\"",
+                 s->queues.shared.dir);
         rec->last_record = -1;
         *start = commitlog_begin(&s->log);
     } else if (mark_is_good(rec, c)) {

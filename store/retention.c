@@ -1,4 +1,5 @@
-/* retention.c - deletes the oldest log files when their time is over or the disk fills, and what queues and index know of them.
+/* retention.c - deletes the oldest log files when their time is over or the disk fills, and what queues and
+ * index know of them.
  * Threads: housekeeper, and whoever calls store_delete_expired(); chores_lock makes them take turns.
  * Invariant: the file that holds the log's end is never removed. */
 #define LOG_COMPONENT "retention"
@@ -87,7 +88,8 @@ static void trim_followers(struct store *s)
     indexer_trim(s, begin);
 }
 
-/* Deletes at most FILES_PER_PASS files: those whose time is over, those above the ratio, and with `force` one in any case. */
+/* Deletes at most FILES_PER_PASS files: those whose time is over, those above the ratio, and with `force` one
+ * in any case. */
 static int delete_files(struct store *s, bool expired_too, bool over_ratio, bool force)
 {
     int removed = 0;

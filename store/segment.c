@@ -1,5 +1,6 @@
 /* segment.c - one commit-log file; see segment.h.
- * Invariants: 1. The file has its full length and all its blocks from creation on, so that a write into it cannot meet a full disk.
+ * Invariants: 1. The file has its full length and all its blocks from creation on, so that a write into it
+ *                cannot meet a full disk.
  *             2. The map, once made, stays until the last reference is gone. */
 #include "store/segment.h"
 
@@ -34,7 +35,8 @@ static int create_file(const char *path, int64_t bytes, int *out_fd, struct errb
     return 0;
 }
 
-int segment_open(const char *dir, int64_t base, int64_t bytes, bool create, struct log_segment **out, struct errbuf *eb)
+int segment_open(const char *dir, int64_t base, int64_t bytes, bool create, struct log_segment **out,
+                 struct errbuf *eb)
 {
     char *path = segment_path(dir, base);
     int fd = -1, rc = 0;

@@ -1,7 +1,7 @@
 /* segment.h - one commit-log file: its descriptor, its read-only map, who still uses it.
  *
- * Threads: any. The owner of the list (commitlog.c) holds one reference; readers take their own, so that a file that retention removed stays
- * readable until the last of them is done. */
+ * Threads: any. The owner of the list (commitlog.c) holds one reference; readers take their own, so that a
+ * file that retention removed stays readable until the last of them is done. */
 #ifndef CJMQ_STORE_SEGMENT_H
 #define CJMQ_STORE_SEGMENT_H
 
@@ -16,13 +16,13 @@
 
 struct log_segment {
     _Atomic unsigned refs;
-    int fd;          /* owned */
-    char *path;      /* owned */
-    int64_t base;    /* phys offset of the first byte */
-    int64_t bytes;   /* length of the file */
-    const uint8_t *_Atomic map; /* whole file, made at the first read */
-    pthread_mutex_t map_lock;   /* making the map */
-    _Atomic bool name_synced;   /* its directory entry is durable */
+    int fd;                      /* owned */
+    char *path;                  /* owned */
+    int64_t base;                /* phys offset of the first byte */
+    int64_t bytes;               /* length of the file */
+    const uint8_t *_Atomic map;  /* whole file, made at the first read */
+    pthread_mutex_t map_lock;    /* making the map */
+    _Atomic bool name_synced;    /* its directory entry is durable */
     _Atomic uint64_t touched[2]; /* chunks read in the current and in the last period, one bit each */
 
     /* --- log keeper's thread --- */
@@ -30,8 +30,10 @@ struct log_segment {
     uint64_t written_back, dropped; /* chunks, one bit each */
 };
 
-/* Opens the file of `base` in `dir`. `create`: makes it in full length with all blocks reserved. One reference. eb names the file. */
-int segment_open(const char *dir, int64_t base, int64_t bytes, bool create, struct log_segment **out, struct errbuf *eb);
+/* Opens the file of `base` in `dir`. `create`: makes it in full length with all blocks reserved. One
+ * reference. eb names the file. */
+int segment_open(const char *dir, int64_t base, int64_t bytes, bool create, struct log_segment **out,
+                 struct errbuf *eb);
 void segment_ref(struct log_segment *seg);
 /* Closes and unmaps at the last one. */
 void segment_unref(struct log_segment *seg);

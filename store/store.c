@@ -41,16 +41,21 @@ static int check_options(const struct store_options *o, struct errbuf *eb)
 {
     if (o->root_dir == NULL || *o->root_dir == '\0')
         return errbuf_set(eb, ERR_INVAL, "storePathRootDir is empty");
-    if (o->commitlog_file_bytes < LOG_PAGE_BYTES || o->commitlog_file_bytes > INT32_MAX || o->commitlog_file_bytes % LOG_PAGE_BYTES != 0)
-        return errbuf_set(eb, ERR_INVAL, "mappedFileSizeCommitLog is %" PRId64 ", allowed are multiples of %d from %d to %d",
-                          o->commitlog_file_bytes, LOG_PAGE_BYTES, LOG_PAGE_BYTES, INT32_MAX / LOG_PAGE_BYTES * LOG_PAGE_BYTES);
+    if (o->commitlog_file_bytes < LOG_PAGE_BYTES || o->commitlog_file_bytes > INT32_MAX ||
+        o->commitlog_file_bytes % LOG_PAGE_BYTES != 0)
+        return errbuf_set(eb, ERR_INVAL,
+                          "mappedFileSizeCommitLog is %" PRId64 ", allowed are multiples of %d from %d to %d",
+                          o->commitlog_file_bytes, LOG_PAGE_BYTES, LOG_PAGE_BYTES,
+                          INT32_MAX / LOG_PAGE_BYTES * LOG_PAGE_BYTES);
     if (o->consumequeue_file_entries < 1 || o->consumequeue_file_entries > INT32_MAX / CQ_ENTRY_BYTES)
-        return errbuf_set(eb, ERR_INVAL, "mappedFileSizeConsumeQueue is %" PRId64 " entries, allowed are 1 to %d",
+        return errbuf_set(eb, ERR_INVAL,
+                          "mappedFileSizeConsumeQueue is %" PRId64 " entries, allowed are 1 to %d",
                           o->consumequeue_file_entries, INT32_MAX / CQ_ENTRY_BYTES);
     if (o->index_enable && (o->index_hash_slots < 1 || o->index_entries < 2))
-        return errbuf_set(eb, ERR_INVAL, "maxHashSlotNum is %d and maxIndexNum %d, the least are 1 and 2", o->index_hash_slots,
-                          o->index_entries);
-    if (o->flush_interval_ms < 1 || o->consumequeue_flush_interval_ms < 1 || o->checkpoint_interval_ms < 1 || o->clean_interval_ms < 1)
+        return errbuf_set(eb, ERR_INVAL, "maxHashSlotNum is %d and maxIndexNum %d, the least are 1 and 2",
+                          o->index_hash_slots, o->index_entries);
+    if (o->flush_interval_ms < 1 || o->consumequeue_flush_interval_ms < 1 || o->checkpoint_interval_ms < 1 ||
+        o->clean_interval_ms < 1)
         return errbuf_set(eb, ERR_INVAL, "intervals of the store must be 1 ms or more");
     return 0;
 }
@@ -59,8 +64,9 @@ static void copy_options(struct store_options *to, const struct store_options *f
 {
     *to = *from;
     to->root_dir = mem_strdup(from->root_dir);
-    to->commitlog_dir = from->commitlog_dir != NULL && *from->commitlog_dir != '\0' ? mem_strdup(from->commitlog_dir)
-                                                                                    : mem_printf("%s/commitlog", from->root_dir);
+    to->commitlog_dir = from->commitlog_dir != NULL && *from->commitlog_dir != '\0'
+                            ? mem_strdup(from->commitlog_dir)
+                            : mem_printf("%s/commitlog", from->root_dir);
     to->delete_when = mem_strdup(from->delete_when != NULL ? from->delete_when : "");
 }
 
@@ -84,7 +90,10 @@ static int take_lock(struct store *s, struct errbuf *eb)
     if (rc == 0)
         rc = file_lock(s->lock_fd);
     if (rc == ERR_EXISTS)
-        errbuf_format(eb, "%s is locked: another broker uses this store; stop it, or set storePathRootDir to another folder", path);
+        errbuf_format(eb,
+                      "%s is locked: another broker uses this store; stop it, or set storePathRootDir to "
+                      "another folder",
+                      path);
     else if (rc != 0)
         errbuf_format(eb, "cannot open %s: %s", path, strerror(errno));
     else
@@ -134,7 +143,8 @@ static void start_threads(struct store *s)
     housekeeper_start(s);
 }
 
-int store_open(const struct store_options *options, struct store **out, struct store_recovery_report *report, struct errbuf *eb)
+int store_open(const struct store_options *options, struct store **out, struct store_recovery_report *report,
+               struct errbuf *eb)
 {
     struct store_recovery_report local;
     if (report == NULL)
@@ -145,7 +155,8 @@ int store_open(const struct store_options *options, struct store **out, struct s
     struct store *s = store_new(options);
     rc = take_lock(s, eb);
     if (rc == 0)
-        rc = commitlog_open(&s->log, s->opt.commitlog_dir, s->opt.commitlog_file_bytes, s->opt.disk_reserve_bytes, eb);
+        rc = commitlog_open(&s->log, s->opt.commitlog_dir, s->opt.commitlog_file_bytes,
+                            s->opt.disk_reserve_bytes, eb);
     if (rc == 0)
         rc = store_recover(s, report, eb);
     if (rc == 0)
@@ -156,10 +167,10 @@ int store_open(const struct store_options *options, struct store **out, struct s
     }
     store_check_disk(s);
     start_threads(s);
-    log_info("store open dir=%s clean_stop=%s log_begin=%" PRId64 " log_end=%" PRId64 " records_checked=%" PRId64
-             " bytes_truncated=%" PRId64 " ms=%" PRId64,
-             s->opt.root_dir, report->clean_stop ? "yes" : "no", report->log_begin, report->log_end, report->records_checked,
-             report->bytes_truncated, report->millis);
+    log_info("store open dir=%s clean_stop=%s log_begin=%" PRId64 " log_end=%" PRId64
+             " records_checked=%" PRId64 " bytes_truncated=%" PRId64 " ms=%" PRId64,
+             s->opt.root_dir, report->clean_stop ? "yes" : "no", report->log_begin, report->log_end,
+             report->records_checked, report->bytes_truncated, report->millis);
     *out = s;
     return 0;
 }
@@ -178,10 +189,12 @@ void store_close(struct store *s)
         indexer_catch_up(s);
         clean = store_write_checkpoint(s) == 0;
     }
-    /* The mark is on disk before abort goes; a failed store keeps it, so that the next start checks everything. */
+    /* The mark is on disk before abort goes; a failed store keeps it, so that the next start checks
+     * everything. */
     if (clean && abort_remove(s->opt.root_dir, &eb) != 0)
         log_error("%s", eb.text);
-    log_info("store closed dir=%s clean=%s log_end=%" PRId64, s->opt.root_dir, clean ? "yes" : "no", store_written(s));
+    log_info("store closed dir=%s clean=%s log_end=%" PRId64, s->opt.root_dir, clean ? "yes" : "no",
+             store_written(s));
     store_free(s);
 }
 
@@ -212,7 +225,8 @@ _Atomic uint64_t *store_queue_waiters(struct store_queue *q)
     return &q->waiters;
 }
 
-void store_each_queue(struct store *s, struct slice topic, void (*fn)(void *arg, struct store_queue *q), void *arg)
+void store_each_queue(struct store *s, struct slice topic, void (*fn)(void *arg, struct store_queue *q),
+                      void *arg)
 {
     struct store_queue *q;
     for (unsigned i = 0; (q = queue_table_nth(&s->queues, i)) != NULL; i++) {
@@ -278,13 +292,18 @@ void store_fail(struct store *s, const char *reason)
     pthread_mutex_lock(&s->state_lock);
     bool first = atomic_load(&s->state) != STORE_FAILED;
     if (first) {
-        errbuf_format(&s->why, "the store is read-only since a write failed (%s): look at the disk, then restart the broker", reason);
+        errbuf_format(
+            &s->why,
+            "the store is read-only since a write failed (%s): look at the disk, then restart the broker",
+            reason);
         atomic_store(&s->state, STORE_FAILED);
     }
     pthread_mutex_unlock(&s->state_lock);
     if (!first)
         return;
-    log_error("store turned read-only error=\"%s\" effect=\"no message is accepted; what was acknowledged can be read\"", reason);
+    log_error("store turned read-only error=\"%s\" effect=\"no message is accepted; what was acknowledged "
+              "can be read\"",
+              reason);
     store_tell_durable(s);
 }
 
@@ -310,15 +329,16 @@ void store_check_disk(struct store *s)
     int state = atomic_load(&s->state);
     if (state == STORE_WRITABLE && free_bytes < s->opt.disk_reserve_bytes) {
         struct errbuf eb;
-        errbuf_format(&eb, "%s: %" PRId64 " bytes are free and diskReserveBytes keeps %" PRId64, s->log.dir, free_bytes,
-                   s->opt.disk_reserve_bytes);
+        errbuf_format(&eb, "%s: %" PRId64 " bytes are free and diskReserveBytes keeps %" PRId64, s->log.dir,
+                      free_bytes, s->opt.disk_reserve_bytes);
         store_set_disk_full(s, eb.text, 0);
         return;
     }
     if (state != STORE_DISK_FULL)
         return;
     pthread_mutex_lock(&s->state_lock);
-    bool resume = atomic_load(&s->state) == STORE_DISK_FULL && free_bytes >= s->opt.disk_reserve_bytes + s->space_needed;
+    bool resume = atomic_load(&s->state) == STORE_DISK_FULL &&
+                  free_bytes >= s->opt.disk_reserve_bytes + s->space_needed;
     if (resume)
         atomic_store(&s->state, STORE_WRITABLE);
     pthread_mutex_unlock(&s->state_lock);

@@ -1,7 +1,8 @@
-/* store_internal.h - the store from inside: who owns what, and which lock guards it. For this folder and its tests.
+/* store_internal.h - the store from inside: who owns what, and which lock guards it. For this folder and
+ * its tests.
  *
- * Locks, in the order in which they are taken: append_lock; commitlog.create_lock; commitlog.lock or a queue's lock; flusher.lock;
- * state_lock. No callback is called under any of them. */
+ * Locks, in the order in which they are taken: append_lock; commitlog.create_lock; commitlog.lock or a
+ * queue's lock; flusher.lock; state_lock. No callback is called under any of them. */
 #ifndef CJMQ_STORE_STORE_INTERNAL_H
 #define CJMQ_STORE_STORE_INTERNAL_H
 
@@ -19,8 +20,8 @@
 #include <stdatomic.h>
 
 struct store_counters {
-    _Atomic uint64_t appended_messages, appended_bytes, append_calls, flush_calls, read_messages, read_bytes, read_calls, read_found,
-        read_missed;
+    _Atomic uint64_t appended_messages, appended_bytes, append_calls, flush_calls, read_messages, read_bytes,
+        read_calls, read_found, read_missed;
 };
 
 struct store {
@@ -31,16 +32,16 @@ struct store {
 
     pthread_mutex_t append_lock;
     /* --- append lock --- */
-    int64_t last_store_ms;       /* of the newest record; store times never go back along the log */
-    int64_t last_record;         /* phys offset of the newest record; -1: none */
-    struct store_queue *dirty;   /* queues with entries to flush */
+    int64_t last_store_ms;     /* of the newest record; store times never go back along the log */
+    int64_t last_record;       /* phys offset of the newest record; -1: none */
+    struct store_queue *dirty; /* queues with entries to flush */
 
-    _Atomic int64_t flushed;     /* the log is on disk below this; moved by whoever holds flusher.busy */
+    _Atomic int64_t flushed; /* the log is on disk below this; moved by whoever holds flusher.busy */
     _Atomic int64_t durable;
-    _Atomic int state;           /* enum store_state */
+    _Atomic int state; /* enum store_state */
     pthread_mutex_t state_lock;
-    struct errbuf why;           /* state_lock: text of a state that is not STORE_WRITABLE */
-    int64_t space_needed;        /* state_lock: free bytes beyond the reserve that the failed append asked for */
+    struct errbuf why;    /* state_lock: text of a state that is not STORE_WRITABLE */
+    int64_t space_needed; /* state_lock: free bytes beyond the reserve that the failed append asked for */
 
     void (*on_durable)(void *arg);
     void *on_durable_arg;
@@ -63,7 +64,8 @@ void store_check_disk(struct store *s);
 void store_publish_durable(struct store *s, int64_t durable);
 void store_tell_durable(struct store *s);
 
-/* Brings log, queues and index to disk up to the log's present end and writes the checkpoint, from which the next start goes on. 0 or ERR_*, logged. */
+/* Brings log, queues and index to disk up to the log's present end and writes the checkpoint, from which the
+ * next start goes on. 0 or ERR_*, logged. */
 int store_write_checkpoint(struct store *s);
 /* Flushes queues with new entries, at most `max` of them. 0 or ERR_IO. */
 int store_flush_queues(struct store *s, unsigned max);

@@ -1,4 +1,5 @@
-/* thread.h - the store's own threads: started with a small stack, all signals blocked, waiting on the monotonic clock. */
+/* thread.h - the store's own threads: started with a small stack, all signals blocked, waiting on the
+ * monotonic clock. */
 #ifndef CJMQ_STORE_THREAD_H
 #define CJMQ_STORE_THREAD_H
 

@@ -1,5 +1,5 @@
-/* fuzz_record.c - commit-log records, message properties and message ids from untrusted bytes. What decodes must encode to a record that decodes to
- * the same. */
+/* fuzz_record.c - commit-log records, message properties and message ids from untrusted bytes. What decodes
+ * must encode to a record that decodes to the same. */
 #include "store/record.h"
 
 #include <stdint.h>

@@ -87,23 +87,29 @@ const struct message *fixture_message(const char *topic, int queue_id, int n, si
     body[len] = ' ';
     if (body_bytes < (size_t)len)
         body_bytes = (size_t)len;
-    snprintf(properties, sizeof properties, "UNIQ_KEY\001K-%d\002TAGS\001%s\002", n, n % 2 == 0 ? "even" : "odds");
+    snprintf(properties, sizeof properties, "UNIQ_KEY\001K-%d\002TAGS\001%s\002", n,
+             n % 2 == 0 ? "even" : "odds");
     memset(&m, 0, sizeof m);
     m.topic = slice_str(topic_text);
     m.queue_id = queue_id;
     m.born_ms = clock_wall_ms();
-    m.born_host.in4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(1234), .sin_addr.s_addr = htonl(0x7f000001)};
-    m.store_host.in4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(10911), .sin_addr.s_addr = htonl(0x7f000001)};
+    m.born_host.in4 = (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons(1234), .sin_addr.s_addr = htonl(0x7f000001)};
+    m.store_host.in4 = (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons(10911), .sin_addr.s_addr = htonl(0x7f000001)};
     m.body = slice_of(body, body_bytes);
     m.properties = slice_str(properties);
     return &m;
 }
 
-struct append_result fixture_append(struct store *s, const char *topic, int queue_id, int n, size_t body_bytes)
+struct append_result fixture_append(struct store *s, const char *topic, int queue_id, int n,
+                                    size_t body_bytes)
 {
     struct append_batch *b = append_batch_new(s, 1 << 20);
     struct errbuf eb = {{0}};
-    assert_int_equal(append_batch_add(b, fixture_queue(s, topic, queue_id), fixture_message(topic, queue_id, n, body_bytes), false), 0);
+    assert_int_equal(append_batch_add(b, fixture_queue(s, topic, queue_id),
+                                      fixture_message(topic, queue_id, n, body_bytes), false),
+                     0);
     int rc = store_append(s, b, &eb);
     if (rc != 0)
         fail_msg("store_append: %d %s", rc, eb.text);
@@ -115,7 +121,8 @@ struct append_result fixture_append(struct store *s, const char *topic, int queu
     return r;
 }
 
-void fixture_append_many(struct store *s, const char *topic, int queue_id, int from, int count, size_t body_bytes)
+void fixture_append_many(struct store *s, const char *topic, int queue_id, int from, int count,
+                         size_t body_bytes)
 {
     for (int i = 0; i < count; i++)
         fixture_append(s, topic, queue_id, from + i, body_bytes);

@@ -106,7 +106,8 @@ static void test_append_joined_messages_move_to_the_next_file_together(void **st
     for (unsigned i = 1; i < 5; i++) {
         assert_int_equal(append_batch_result(b, i)->queue_offset, n + (int)i);
         if (i > 1)
-            assert_int_equal(append_batch_result(b, i)->phys_offset, append_batch_result(b, i - 1)->end_offset);
+            assert_int_equal(append_batch_result(b, i)->phys_offset,
+                             append_batch_result(b, i - 1)->end_offset);
     }
     append_batch_free(b);
     fixture_assert_queue(store, "T", 0, 100, n + 5);
@@ -191,7 +192,10 @@ static void test_append_transaction_parts_take_no_place_in_the_queue(void **stat
     static const struct {
         int flag;
         bool in_queue;
-    } cases[] = {{0, true}, {SYSFLAG_TRANS_PREPARED, false}, {SYSFLAG_TRANS_COMMIT, true}, {SYSFLAG_TRANS_ROLLBACK, false}};
+    } cases[] = {{0, true},
+                 {SYSFLAG_TRANS_PREPARED, false},
+                 {SYSFLAG_TRANS_COMMIT, true},
+                 {SYSFLAG_TRANS_ROLLBACK, false}};
     struct store_queue *q = fixture_queue(store, "T", 0);
     struct append_batch *b = append_batch_new(store, 65536);
     for (unsigned i = 0; i < 4; i++) {
@@ -221,7 +225,8 @@ static void test_append_batch_add_limits_are_kept(void **state)
     assert_int_equal(append_batch_add(b, q, fixture_message("T", 0, 0, 5000), false), ERR_TOOBIG);
     assert_int_equal(append_batch_add(b, q, fixture_message("T", 0, 0, 3000), false), 0);
     assert_int_equal(append_batch_add(b, q, fixture_message("T", 0, 0, 3000), false), ERR_AGAIN);
-    assert_int_equal(append_batch_add(b, q, fixture_message("T", 0, 0, 3000), true), ERR_TOOBIG); /* its group never fits */
+    assert_int_equal(append_batch_add(b, q, fixture_message("T", 0, 0, 3000), true),
+                     ERR_TOOBIG); /* its group never fits */
     assert_int_equal(append_batch_count(b), 1);
     append_batch_free(b);
 

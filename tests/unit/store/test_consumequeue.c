@@ -1,4 +1,5 @@
-/* test_consumequeue.c - a queue's files: bytes, growth, finding the end, recovery of single entries, trimming. */
+/* test_consumequeue.c - a queue's files: bytes, growth, finding the end, recovery of single entries,
+ * trimming. */
 #include "store_fixture.h"
 
 #include "base/bytes.h"
@@ -80,7 +81,8 @@ static void test_consumequeue_put_gives_the_bytes_of_the_format(void **state)
     struct cq_entry e = {.phys_offset = 0x0102030405060708, .size = 0x11223344, .tags_code = -2};
     assert_int_equal(consumequeue_reserve(q, 0, NULL), 0);
     assert_int_equal(consumequeue_put(q, 0, e, NULL), 0);
-    static const uint8_t expected[40] = {1, 2, 3, 4, 5, 6, 7, 8, 0x11, 0x22, 0x33, 0x44, 255, 255, 255, 255, 255, 255, 255, 254};
+    static const uint8_t expected[40] = {1,    2,    3,   4,   5,   6,   7,   8,   0x11, 0x22,
+                                         0x33, 0x44, 255, 255, 255, 255, 255, 255, 255,  254};
     uint8_t bytes[40];
     char *path = mem_printf("%s/consumequeue/T/2/00000000000000000000", dir);
     fixture_read_file(path, 0, bytes, sizeof bytes);

@@ -1,4 +1,5 @@
-/* test_faults.c - failing writes and syncs, full disks, lost caches: what was promised is kept, what failed is said. */
+/* test_faults.c - failing writes and syncs, full disks, lost caches: what was promised is kept, what failed
+ * is said. */
 #include "store_fixture.h"
 
 #include "fake_file.h"
@@ -44,7 +45,8 @@ static int teardown(void **state)
 static int try_append(struct store *s, int n, struct errbuf *eb)
 {
     struct append_batch *b = append_batch_new(s, 1 << 20);
-    assert_int_equal(append_batch_add(b, fixture_queue(s, "T", 0), fixture_message("T", 0, n, 100), false), 0);
+    assert_int_equal(append_batch_add(b, fixture_queue(s, "T", 0), fixture_message("T", 0, n, 100), false),
+                     0);
     int rc = store_append(s, b, eb);
     append_batch_free(b);
     return rc;

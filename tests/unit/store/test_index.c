@@ -54,11 +54,13 @@ static void test_index_file_put_gives_the_bytes_of_the_format(void **state)
     assert_non_null(strstr(path, "/20261121083957123"));
     uint8_t bytes[40 + 10 * 4 + 3 * 20];
     fixture_read_file(path, 0, bytes, sizeof bytes);
-    static const uint8_t header[40] = {0, 0, 0, 0, 0, 0x0F, 0x42, 0x40, 0, 0, 0, 0, 0, 0x0F, 0x51, 0xDF, 0, 0, 0, 0, 0, 0, 1, 0,
-                                       0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 1, 0, 0, 0, 3};
-    static const uint8_t entries[60] = {0,  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* never used */
-                                        0,  0, 0, 13, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* first of the chain */
-                                        0,  0, 0, 23, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 3, 0, 0, 0, 1};
+    static const uint8_t header[40] = {0,    0,    0, 0, 0, 0x0F, 0x42, 0x40, 0, 0, 0, 0, 0, 0x0F,
+                                       0x51, 0xDF, 0, 0, 0, 0,    0,    0,    1, 0, 0, 0, 0, 0,
+                                       0,    0,    2, 0, 0, 0,    0,    1,    0, 0, 0, 3};
+    static const uint8_t entries[60] = {
+        0, 0, 0, 0,  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* never used */
+        0, 0, 0, 13, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* first of the chain */
+        0, 0, 0, 23, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 3, 0, 0, 0, 1};
     assert_memory_equal(bytes, header, sizeof header);
     for (int slot = 0; slot < 10; slot++)
         assert_int_equal(get_be32(bytes + 40 + slot * 4), slot == 3 ? 2 : 0);
@@ -159,7 +161,8 @@ static int on_hit(void *arg, int64_t phys)
     struct slice key;
     int matches = 0;
     store_read_at(hits->store, phys, &r);
-    if (r.status == READ_FOUND && record_decode(slice_of(r.chunks[0].ptr, r.chunks[0].len), true, &record, NULL) == 0)
+    if (r.status == READ_FOUND &&
+        record_decode(slice_of(r.chunks[0].ptr, r.chunks[0].len), true, &record, NULL) == 0)
         matches = properties_get(record.properties, PROPERTY_UNIQ_KEY, &key) && slice_eq_str(key, hits->key);
     read_result_release(&r);
     hits->count += matches;
@@ -170,7 +173,8 @@ static int on_hit(void *arg, int64_t phys)
 static int query(struct store *s, const char *topic, const char *key)
 {
     struct hits hits = {.store = s, .key = key};
-    int n = store_index_query(s, slice_str(topic), slice_str(key), 0, INT64_MAX, 64, on_hit, &hits, NULL, NULL);
+    int n =
+        store_index_query(s, slice_str(topic), slice_str(key), 0, INT64_MAX, 64, on_hit, &hits, NULL, NULL);
     assert_int_equal(n, hits.count);
     return n;
 }
@@ -231,14 +235,19 @@ static void test_index_query_words_of_keys_and_limits(void **state)
     for (int i = 0; i < 3; i++) {
         int n = 0;
         int64_t ms = -1, phys = -1;
-        assert_int_equal(store_index_query(s, SLICE_LIT("T"), slice_str(words[i]), 0, INT64_MAX, 64, count_hit, &n, &ms, &phys), 5);
+        assert_int_equal(store_index_query(s, SLICE_LIT("T"), slice_str(words[i]), 0, INT64_MAX, 64,
+                                           count_hit, &n, &ms, &phys),
+                         5);
         assert_int_equal(n, 5);
         assert_int_equal(phys, append_batch_result(b, 4)->phys_offset);
         assert_int_equal(ms, append_batch_result(b, 4)->store_ms);
     }
     int n = 0;
-    assert_int_equal(store_index_query(s, SLICE_LIT("T"), SLICE_LIT("red"), 0, INT64_MAX, 3, count_hit, &n, NULL, NULL), 3);
-    assert_int_equal(store_index_query(s, SLICE_LIT("T"), SLICE_LIT("red"), 0, 1000, 3, count_hit, &n, NULL, NULL), 0);
+    assert_int_equal(
+        store_index_query(s, SLICE_LIT("T"), SLICE_LIT("red"), 0, INT64_MAX, 3, count_hit, &n, NULL, NULL),
+        3);
+    assert_int_equal(
+        store_index_query(s, SLICE_LIT("T"), SLICE_LIT("red"), 0, 1000, 3, count_hit, &n, NULL, NULL), 0);
     append_batch_free(b);
     store_close(s);
 }

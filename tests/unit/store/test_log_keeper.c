@@ -141,7 +141,8 @@ static void test_log_keeper_drops_pages_behind_unless_a_reader_is_near(void **st
     store_read(store, fixture_queue(store, "T", 0), 0, &limits, NULL, NULL, &r);
     assert_int_equal(r.status, READ_FOUND);
     struct record record;
-    assert_int_equal(record_decode(slice_of(r.chunks[0].ptr, get_be32_of(r.chunks[0].ptr)), true, &record, NULL), 0);
+    assert_int_equal(
+        record_decode(slice_of(r.chunks[0].ptr, get_be32_of(r.chunks[0].ptr)), true, &record, NULL), 0);
     read_result_release(&r);
 }
 

@@ -9,7 +9,8 @@ static void test_message_id_ipv4_is_32_digits_and_parses_back(void **state)
     (void)state;
     struct net_addr host, back;
     memset(&host, 0, sizeof host);
-    host.in4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(10911), .sin_addr.s_addr = htonl(0x7F000001)};
+    host.in4 = (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons(10911), .sin_addr.s_addr = htonl(0x7F000001)};
     char text[57];
     int64_t phys;
     assert_int_equal(message_id_format(&host, 0x1234ABCD, text), 32);
@@ -45,7 +46,8 @@ static void test_message_id_parse_other_text_is_refused_with_it(void **state)
     struct errbuf eb = {{0}};
     assert_int_equal(message_id_parse(SLICE_LIT("7F00"), &host, &phys, &eb), ERR_INVAL);
     assert_non_null(strstr(eb.text, "7F00"));
-    assert_int_equal(message_id_parse(SLICE_LIT("7F00000100002A9F000000001234ABCX"), &host, &phys, &eb), ERR_INVAL);
+    assert_int_equal(message_id_parse(SLICE_LIT("7F00000100002A9F000000001234ABCX"), &host, &phys, &eb),
+                     ERR_INVAL);
     assert_int_equal(message_id_parse(SLICE_NULL, &host, &phys, &eb), ERR_INVAL);
 }
 

@@ -24,7 +24,9 @@ static void test_properties_get_with_and_without_last_separator_is_the_same(void
 static void test_properties_next_malformed_segments_are_skipped(void **state)
 {
     (void)state;
-    struct slice rest = SLICE_LIT("\002\002x\002a\001\002noseparator\002\001v1\002ok\0011\002two\001x\001y\002b\0012"), name, value;
+    struct slice rest = SLICE_LIT(
+                     "\002\002x\002a\001\002noseparator\002\001v1\002ok\0011\002two\001x\001y\002b\0012"),
+                 name, value;
     assert_true(properties_next(&rest, &name, &value));
     assert_true(slice_eq_str(name, "ok"));
     assert_true(slice_eq_str(value, "1"));
@@ -39,8 +41,9 @@ static void test_properties_tags_code_is_the_java_hash_sign_extended(void **stat
 {
     (void)state;
     assert_int_equal(properties_tags_code(SLICE_LIT("a\001b\002")), 0);
-    assert_int_equal(properties_tags_code(SLICE_LIT("TAGS\001TagA\002")), 2598919);        /* "TagA".hashCode() */
-    assert_true(properties_tags_code(SLICE_LIT("TAGS\001polygenelubricants\002")) == INT32_MIN); /* a known case of the least int */
+    assert_int_equal(properties_tags_code(SLICE_LIT("TAGS\001TagA\002")), 2598919); /* "TagA".hashCode() */
+    assert_true(properties_tags_code(SLICE_LIT("TAGS\001polygenelubricants\002")) ==
+                INT32_MIN); /* a known case of the least int */
 }
 
 int main(void)

@@ -28,7 +28,8 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct read_result read_from(const char *topic, int64_t from, unsigned messages, size_t bytes, tags_match_fn match, void *arg)
+static struct read_result read_from(const char *topic, int64_t from, unsigned messages, size_t bytes,
+                                    tags_match_fn match, void *arg)
 {
     struct read_limits limits = {.messages_max = messages, .bytes_max = bytes, .entries_scan_max = 50};
     struct read_result r;
@@ -84,13 +85,15 @@ static void test_read_with_filter_skips_and_moves_on(void **state)
     int64_t even = hash_java_string(SLICE_LIT("even")), none = 1;
     struct read_result r = read_from("T", 1, 99, 1 << 20, match_code, &even);
     struct record record;
-    assert_int_equal(record_decode(slice_of(r.chunks[0].ptr, get_be32_of(r.chunks[0].ptr)), true, &record, NULL), 0);
+    assert_int_equal(
+        record_decode(slice_of(r.chunks[0].ptr, get_be32_of(r.chunks[0].ptr)), true, &record, NULL), 0);
     assert_int_equal(fixture_body_number(record.body), 2);
     assert_int_equal(r.chunk_count, 25); /* every other record: none are adjacent */
     expect(r, READ_FOUND, 51, 25);
     expect(read_from("T", 0, 99, 1 << 20, match_code, &none), READ_NO_MATCH, 50, 0);
     expect(read_from("T", 50, 99, 1 << 20, match_code, &none), READ_NO_MATCH, 60, 0);
-    expect(read_from("T", 0, 3, 1 << 20, match_code, &even), READ_FOUND, 6, 3); /* up to the entry that did not fit */
+    expect(read_from("T", 0, 3, 1 << 20, match_code, &even), READ_FOUND, 6,
+           3); /* up to the entry that did not fit */
 }
 
 static void test_read_adjacent_records_are_one_chunk(void **state)

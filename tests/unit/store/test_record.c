@@ -18,8 +18,10 @@ static struct message sample(void)
     m.flag = 7;
     m.sys_flag = SYSFLAG_COMPRESSED;
     m.born_ms = 0x0102030405060708;
-    m.born_host.in4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(0x1234), .sin_addr.s_addr = htonl(0x0A000001)};
-    m.store_host.in4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(10911), .sin_addr.s_addr = htonl(0x7F000001)};
+    m.born_host.in4 = (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons(0x1234), .sin_addr.s_addr = htonl(0x0A000001)};
+    m.store_host.in4 = (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons(10911), .sin_addr.s_addr = htonl(0x7F000001)};
     m.reconsume_times = 2;
     m.prepared_transaction_offset = 0x99;
     m.body = SLICE_LIT("hello");
@@ -32,23 +34,23 @@ static void test_record_encode_gives_the_bytes_of_the_format(void **state)
 {
     (void)state;
     static const uint8_t expected[] = {
-        0, 0, 0, 110,                                  /* total size */
-        0xDA, 0xA3, 0x20, 0xA7,                        /* magic */
-        0x36, 0x10, 0xA6, 0x86,                        /* CRC-32 of "hello" without its top bit */
-        0, 0, 0, 3,                                    /* queue id */
-        0, 0, 0, 7,                                    /* flag */
-        0, 0, 0, 0, 0, 0, 0, 0,                        /* queue offset */
-        0, 0, 0, 0, 0, 0, 0, 0,                        /* phys offset */
-        0, 0, 0, 1,                                    /* sysFlag */
-        1, 2, 3, 4, 5, 6, 7, 8,                        /* born timestamp */
-        10, 0, 0, 1, 0, 0, 0x12, 0x34,                 /* born host */
-        0, 0, 0, 0, 0, 0, 0, 0,                        /* store timestamp */
-        127, 0, 0, 1, 0, 0, 0x2A, 0x9F,                /* store host */
-        0, 0, 0, 2,                                    /* reconsume times */
-        0, 0, 0, 0, 0, 0, 0, 0x99,                     /* prepared transaction offset */
-        0, 0, 0, 5, 'h', 'e', 'l', 'l', 'o',           /* body */
-        6, 'T', 'o', 'p', 'i', 'c', 'A',               /* topic */
-        0, 8, 'a', 1, 'b', 2, 'c', 1, 'd', 2,          /* properties, joined by a separator */
+        0,    0,    0,    110,                                /* total size */
+        0xDA, 0xA3, 0x20, 0xA7,                               /* magic */
+        0x36, 0x10, 0xA6, 0x86,                               /* CRC-32 of "hello" without its top bit */
+        0,    0,    0,    3,                                  /* queue id */
+        0,    0,    0,    7,                                  /* flag */
+        0,    0,    0,    0,    0,   0,   0,    0,            /* queue offset */
+        0,    0,    0,    0,    0,   0,   0,    0,            /* phys offset */
+        0,    0,    0,    1,                                  /* sysFlag */
+        1,    2,    3,    4,    5,   6,   7,    8,            /* born timestamp */
+        10,   0,    0,    1,    0,   0,   0x12, 0x34,         /* born host */
+        0,    0,    0,    0,    0,   0,   0,    0,            /* store timestamp */
+        127,  0,    0,    1,    0,   0,   0x2A, 0x9F,         /* store host */
+        0,    0,    0,    2,                                  /* reconsume times */
+        0,    0,    0,    0,    0,   0,   0,    0x99,         /* prepared transaction offset */
+        0,    0,    0,    5,    'h', 'e', 'l',  'l',  'o',    /* body */
+        6,    'T',  'o',  'p',  'i', 'c', 'A',                /* topic */
+        0,    8,    'a',  1,    'b', 2,   'c',  1,    'd', 2, /* properties, joined by a separator */
     };
     struct message m = sample();
     uint8_t out[256];

@@ -1,4 +1,5 @@
-/* test_recovery.c - whatever a stop leaves behind, log and queues become one again and nothing whole is lost. */
+/* test_recovery.c - whatever a stop leaves behind, log and queues become one again and nothing whole is
+ * lost. */
 #include "store_fixture.h"
 
 #include "base/bytes.h"
@@ -230,7 +231,8 @@ static void test_recovery_crash_without_queues_rebuilds_them(void **state)
 static void test_recovery_crash_with_queue_holes_fills_them(void **state)
 {
     (void)state;
-    /* Pages of a queue reach the disk in any order: entries behind the last checkpoint may be there, missing, or there behind a hole. */
+    /* Pages of a queue reach the disk in any order: entries behind the last checkpoint may be there, missing,
+     * or there behind a hole. */
     close_after_appends(0, 10);
     struct workload w = {10, 60};
     fixture_crash(crash_after_appends, &w);
@@ -378,7 +380,8 @@ static void test_recovery_record_of_another_place_ends_the_log(void **state)
 static void test_recovery_stale_record_behind_the_tail_never_comes_back(void **state)
 {
     (void)state;
-    /* Log: ... last | torn | whole. What is behind the torn record must be gone, or a new record of the torn one's size would bring it back. */
+    /* Log: ... last | torn | whole. What is behind the torn record must be gone, or a new record of the torn
+     * one's size would bring it back. */
     crash_with(4);
     int64_t at, size;
     last_record(&at, &size);

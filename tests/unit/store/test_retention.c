@@ -1,4 +1,5 @@
-/* test_retention.c - old log files go, with what queues and index know of them; readers that hold them go on. */
+/* test_retention.c - old log files go, with what queues and index know of them; readers that hold them go
+ * on. */
 #include "store_fixture.h"
 
 #include "fake_file.h"
@@ -47,7 +48,8 @@ static void set_age(unsigned file, int64_t hours)
 {
     struct log_segment *seg = commitlog_segment_nth(&store->log, file);
     assert_non_null(seg);
-    struct timespec times[2] = {{.tv_sec = clock_wall_ms() / 1000 - hours * 3600}, {.tv_sec = clock_wall_ms() / 1000 - hours * 3600}};
+    struct timespec times[2] = {{.tv_sec = clock_wall_ms() / 1000 - hours * 3600},
+                                {.tv_sec = clock_wall_ms() / 1000 - hours * 3600}};
     assert_int_equal(utimensat(AT_FDCWD, seg->path, times, 0), 0);
     segment_unref(seg);
 }
@@ -70,7 +72,8 @@ static void test_retention_expired_files_go_and_minimum_moves(void **state)
     int first = first_left();
     assert_in_range(first, 1, MESSAGES - 1);
     fixture_assert_queue(store, "T", 0, first, MESSAGES - first);
-    char *gone = mem_printf("%s/consumequeue/T/0/%020d", dir, 0), *kept = mem_printf("%s/consumequeue/T/0/%020d", dir, first / 100 * 2000);
+    char *gone = mem_printf("%s/consumequeue/T/0/%020d", dir, 0),
+         *kept = mem_printf("%s/consumequeue/T/0/%020d", dir, first / 100 * 2000);
     assert_false(file_exists(gone));
     assert_true(file_exists(kept));
     free(gone);
@@ -188,13 +191,19 @@ static void test_retention_index_forgets_deleted_messages(void **state)
     unsigned files = store->indexer.count;
     assert_int_equal(files, 2);
     int n = 0;
-    assert_int_equal(store_index_query(store, SLICE_LIT("T"), SLICE_LIT("K-1"), 0, INT64_MAX, 9, count_hit, &n, NULL, NULL), 1);
+    assert_int_equal(store_index_query(store, SLICE_LIT("T"), SLICE_LIT("K-1"), 0, INT64_MAX, 9, count_hit,
+                                       &n, NULL, NULL),
+                     1);
     for (unsigned i = 0; i + 1 < commitlog_count(&store->log); i++)
         set_age(i, 1000);
     assert_true(store_delete_expired(store, false) > 0);
-    assert_int_equal(store_index_query(store, SLICE_LIT("T"), SLICE_LIT("K-1"), 0, INT64_MAX, 9, count_hit, &n, NULL, NULL), 0);
+    assert_int_equal(store_index_query(store, SLICE_LIT("T"), SLICE_LIT("K-1"), 0, INT64_MAX, 9, count_hit,
+                                       &n, NULL, NULL),
+                     0);
     assert_int_equal(store->indexer.count, files - 1);
-    assert_int_equal(store_index_query(store, SLICE_LIT("T"), SLICE_LIT("K-599"), 0, INT64_MAX, 9, count_hit, &n, NULL, NULL), 1);
+    assert_int_equal(store_index_query(store, SLICE_LIT("T"), SLICE_LIT("K-599"), 0, INT64_MAX, 9, count_hit,
+                                       &n, NULL, NULL),
+                     1);
 }
 
 int main(void)

@@ -1,4 +1,5 @@
-/* test_threads.c - appenders, readers, flushes, deletions and chores all at once; meant for ThreadSanitizer. */
+/* test_threads.c - appenders, readers, flushes, deletions and chores all at once; meant for
+ * ThreadSanitizer. */
 #include "store_fixture.h"
 
 #include <pthread.h>
@@ -90,8 +91,8 @@ static void *reader_main(void *arg)
             for (size_t left = r.chunks[c].len; left > 0;) {
                 struct record record;
                 uint32_t size = get_be32_of(p);
-                if (size > left || record_decode(slice_of(p, size), true, &record, NULL) != 0 || !slice_eq_str(record.topic, topic) ||
-                    record.queue_offset < offset)
+                if (size > left || record_decode(slice_of(p, size), true, &record, NULL) != 0 ||
+                    !slice_eq_str(record.topic, topic) || record.queue_offset < offset)
                     abort();
                 seen++;
                 p += size;
