@@ -48,7 +48,7 @@ static struct {
     time_t stamp_second;       /* the second that `stamp` shows */
     char stamp[STAMP_LEN + 1]; /* localtime_r() and strftime() once a second, not once a line */
 } the_log = {
-    .level = LOG_INFO,
+    .level = LOG_WARN, /* a library's user did not ask for more; programs open the log with a level of their own */
     .mutex = PTHREAD_MUTEX_INITIALIZER,
     .fd = STDERR_FILENO,
     .stamp_second = -1,
@@ -96,7 +96,7 @@ int log_open(const struct log_options *options, struct errbuf *eb)
 
 void log_close(void)
 {
-    log_open(&(struct log_options){.level = LOG_INFO}, NULL);
+    log_open(&(struct log_options){.level = LOG_WARN}, NULL);
 }
 
 int log_level_parse(const char *name, enum log_level *out)

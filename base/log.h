@@ -18,7 +18,7 @@ struct log_options {
     unsigned files_max;      /* rotated files kept: path.1 (newest) ... path.N */
 };
 
-/* Opens (or re-opens) the log. 0, or ERR_IO with the path and reason in `eb` and the log unchanged. */
+/* Opens (or re-opens) the log; until then, and after log_close(), it goes to stderr from LOG_WARN on. 0, or ERR_IO with the path and reason in `eb` and the log unchanged. */
 int log_open(const struct log_options *options, struct errbuf *eb);
 void log_close(void);
 /* "debug", "info", "warn", "error" in any case -> level; ERR_INVAL else. */

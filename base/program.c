@@ -234,7 +234,14 @@ static void print_help(const struct program *p)
     free(sorted);
 }
 
-/* Prints properties text that can be read again: first what was set, each with the place that set it, then
+static void append_setting(const struct setting_def *def, const void *settings, struct buf *out)
+{
+    if (setting_is_secret(def))
+        buf_append_str(out, "# not shown, put the password in place of the stars\n");
+    settings_format_line(def, settings, out);
+}
+
+/* Prints properties text that can be read again (but for passwords): first what was set, each with the place that set it, then
  * the defaults. */
 static void print_settings(const struct program *p, bool only_changed)
 {
@@ -245,13 +252,13 @@ static void print_settings(const struct program *p, bool only_changed)
         if (strcmp(def->origin, "default") == 0 || (only_changed && settings_is_default(def, p->settings)))
             continue;
         buf_printf(&out, "# %s\n", def->origin);
-        settings_format_line(def, p->settings, &out);
+        append_setting(def, p->settings, &out);
     }
     if (!only_changed) {
         buf_append_str(&out, "# default\n");
         for (size_t i = 0; i < p->def_count; i++)
             if (strcmp(sorted[i]->origin, "default") == 0)
-                settings_format_line(sorted[i], p->settings, &out);
+                append_setting(sorted[i], p->settings, &out);
     }
     if (buf_len(&out) != 0)
         fwrite(buf_data(&out), 1, buf_len(&out), stdout);

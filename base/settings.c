@@ -250,6 +250,10 @@ int settings_assign(struct setting_def *defs, size_t n, void *base, struct slice
     const struct setting_def *def = settings_lookup(defs, n, name);
     if (def == NULL)
         return unknown_name(defs, n, name, eb);
+    /* Printed settings used as a configuration must not leave the stars as everybody's password. */
+    if (setting_is_secret(def) && slice_eq_str(trim(value), SETTING_HIDDEN))
+        return errbuf_set(eb, ERR_INVAL, "%s=%s stands for a value that is not shown: put the value itself there", def->name,
+                          SETTING_HIDDEN);
     return def_assign(&defs[def - defs], base, value, origin, eb);
 }
 
@@ -345,8 +349,18 @@ int settings_load_file(struct setting_def *defs, size_t n, void *base, const cha
 
 /* --- printing --- */
 
+bool setting_is_secret(const struct setting_def *def)
+{
+    const char *end = strstr(def->name, "Password");
+    return end != NULL && end[strlen("Password")] == '\0';
+}
+
 void settings_format_value(const struct setting_def *def, const void *base, struct buf *out)
 {
+    if (setting_is_secret(def)) {
+        buf_append_str(out, SETTING_HIDDEN);
+        return;
+    }
     const void *field = field_of_const(def, base);
     switch (def->type) {
     case SETTING_STRING:

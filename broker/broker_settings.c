@@ -1,9 +1,11 @@
-/* broker_settings.c - the settings table as settings.h wants it, and what follows from one setting for another. */
+/* broker_settings.c - the settings table as settings.h wants it, and what follows from one setting for
+ * another. */
 #include "broker/broker_settings.h"
 
 #include "base/mem.h"
 #include "base/net.h"
 #include "base/program.h"
+#include "telnet/telnet_server.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,17 +14,18 @@
 #include <unistd.h>
 
 static struct setting_def defs[] = {
-#define DEF_S(n, d, h) {.name = #n, .type = SETTING_STRING, .offset = offsetof(struct broker_settings, n), .def = (d), .unit = "", .help = (h)},
-#define DEF_I(n, d, lo, hi, u, h) \
-    {.name = #n, .type = SETTING_INT, .offset = offsetof(struct broker_settings, n), .def = #d, .min = (lo), .max = (hi), .unit = (u), .help = (h)},
-#define DEF_B(n, d, h) {.name = #n, .type = SETTING_BOOL, .offset = offsetof(struct broker_settings, n), .def = (d), .unit = "", .help = (h)},
-#define DEF_E(n, d, c, h) \
-    {.name = #n, .type = SETTING_ENUM, .offset = offsetof(struct broker_settings, n), .def = (d), .choices = (c), .unit = "", .help = (h)},
+#define DEF(n, t, d, ...) \
+    {.name = #n, .type = (t), .offset = offsetof(struct broker_settings, n), .def = (d), __VA_ARGS__},
+#define DEF_S(n, d, h) DEF(n, SETTING_STRING, d, .unit = "", .help = (h))
+#define DEF_I(n, d, lo, hi, u, h) DEF(n, SETTING_INT, #d, .min = (lo), .max = (hi), .unit = (u), .help = (h))
+#define DEF_B(n, d, h) DEF(n, SETTING_BOOL, d, .unit = "", .help = (h))
+#define DEF_E(n, d, c, h) DEF(n, SETTING_ENUM, d, .choices = (c), .unit = "", .help = (h))
     BROKER_SETTINGS(DEF_S, DEF_I, DEF_B, DEF_E)
 #undef DEF_S
 #undef DEF_I
 #undef DEF_B
 #undef DEF_E
+#undef DEF
 };
 
 struct setting_def *broker_setting_defs(size_t *n)
@@ -52,7 +55,8 @@ static void fill_threads(struct broker_settings *s)
     s->reactorThreads = cores / 2 < 1 ? 1 : cores / 2 > 8 ? 8 : cores / 2;
 }
 
-/* A free port for listenPort=0. Somebody else may take it before the server does; that is then reported like any port in use. */
+/* A free port for listenPort=0. Somebody else may take it before the server does; that is then reported like
+ * any port in use. */
 static int find_port(struct broker_settings *s, struct errbuf *eb)
 {
     char text[NET_ADDR_TEXT_MAX * 2];
@@ -79,7 +83,7 @@ static void fill_ports(struct broker_settings *s)
     if (s->fastListenPort < 0)
         s->fastListenPort = s->listenPort > 2 ? s->listenPort - 2 : 0;
     if (s->telnetPort < 0)
-        s->telnetPort = s->listenPort % 10000 + 10000;
+        s->telnetPort = telnet_default_port((uint16_t)s->listenPort);
     if (s->haListenPort < 0)
         s->haListenPort = s->listenPort < 65535 ? s->listenPort + 1 : 0;
 }
@@ -102,30 +106,59 @@ static int check_delete_when(const char *text, struct errbuf *eb)
         char *end;
         long hour = strtol(p, &end, 10);
         if (end == p || hour < 0 || hour > 23 || (*end != '\0' && *end != ';'))
-            return errbuf_set(eb, ERR_INVAL, "deleteWhen=%s: hours 00 to 23 separated by ';' were expected", text);
+            return errbuf_set(eb, ERR_INVAL, "deleteWhen=%s: hours 00 to 23 separated by ';' were expected",
+                              text);
         if (*end == '\0')
             return 0;
         p = end + 1;
     }
 }
 
+/* Each listener needs a port of its own; told before one of them fails with "address already in use". */
+static int check_ports(const struct broker_settings *s, struct errbuf *eb)
+{
+    const struct {
+        const char *name;
+        int64_t port;
+    } ports[] = {
+        {"listenPort", s->listenPort},
+        {"fastListenPort", s->fastListenPort},
+        {"telnetPort", s->telnetPort},
+    };
+    for (size_t i = 1; i < sizeof ports / sizeof ports[0]; i++) {
+        for (size_t k = 0; k < i; k++) {
+            if (ports[i].port != 0 && ports[i].port == ports[k].port)
+                return errbuf_set(eb, ERR_INVAL, "%s=%" PRId64 " is %s too: give it another, or 0 for none",
+                                  ports[i].name, ports[i].port, ports[k].name);
+        }
+    }
+    return 0;
+}
+
 static int check_combinations(const struct broker_settings *s, struct errbuf *eb)
 {
     if (s->brokerRole == BROKER_ROLE_SLAVE && s->brokerId == 0)
-        return errbuf_set(eb, ERR_INVAL, "brokerRole=SLAVE needs a brokerId above 0, brokerId=0 is the master's");
+        return errbuf_set(eb, ERR_INVAL,
+                          "brokerRole=SLAVE needs a brokerId above 0, brokerId=0 is the master's");
     if (s->brokerRole != BROKER_ROLE_SLAVE && s->brokerId > 0)
-        return errbuf_set(eb, ERR_INVAL, "brokerId=%" PRId64 " is a slave's, but brokerRole is a master's: set brokerRole=SLAVE or brokerId=0", s->brokerId);
+        return errbuf_set(eb, ERR_INVAL,
+                          "brokerId=%" PRId64 " is a slave's, but brokerRole is a master's: set brokerRole=SLAVE "
+                          "or brokerId=0", s->brokerId);
     if ((s->brokerPermission & ~INT64_C(6)) != 0)
-        return errbuf_set(eb, ERR_INVAL, "brokerPermission=%" PRId64 ": 6 (read and write), 4 (read), 2 (write) or 0 was expected", s->brokerPermission);
+        return errbuf_set(eb, ERR_INVAL,
+                          "brokerPermission=%" PRId64 ": 6 (read and write), 4 (read), 2 (write) or 0 was expected",
+                          s->brokerPermission);
     if (s->sendBatchBytesMax < s->maxMessageSize + 65536)
-        return errbuf_set(eb, ERR_INVAL, "sendBatchBytesMax=%" PRId64 " cannot hold one message: maxMessageSize=%" PRId64 " and 65536 for its record",
+        return errbuf_set(eb, ERR_INVAL,
+                          "sendBatchBytesMax=%" PRId64 " cannot hold one message: maxMessageSize=%" PRId64
+                          " and 65536 for its record",
                           s->sendBatchBytesMax, s->maxMessageSize);
     if (s->frameBytesMax < s->maxMessageSize + 65536)
-        return errbuf_set(eb, ERR_INVAL, "frameBytesMax=%" PRId64 " cannot hold a request with one message: maxMessageSize=%" PRId64
+        return errbuf_set(eb, ERR_INVAL,
+                          "frameBytesMax=%" PRId64 " cannot hold a request with one message: "
+                          "maxMessageSize=%" PRId64
                           " and 65536 for its header", s->frameBytesMax, s->maxMessageSize);
-    if (s->fastListenPort != 0 && s->fastListenPort == s->listenPort)
-        return errbuf_set(eb, ERR_INVAL, "fastListenPort=%" PRId64 " is listenPort too: give it another, or 0 for none", s->fastListenPort);
-    return 0;
+    return check_ports(s, eb);
 }
 
 int broker_settings_finish(struct broker_settings *s, struct errbuf *eb)

@@ -4,6 +4,7 @@
 #define CJMQ_BROKER_SETTINGS_H
 
 #include "base/settings.h"
+#include "telnet/telnet_settings.h"
 
 /* S(name, default, help)   I(name, default, min, max, unit, help)   B(name, default, help)   E(name, default, choices, help) */
 #define BROKER_SETTINGS(S, I, B, E)                                                                                              \
@@ -20,10 +21,11 @@
     S(namesrvAddr, "", "registries: host:port;host:port")                                                                      \
     I(fastListenPort, -1, -1, 65535, "port", "second port for the same requests; -1: listenPort - 2; 0: none")                 \
     /* console and files */                                                                                                      \
-    I(telnetPort, -1, -1, 65535, "port", "admin console; -1: listenPort % 10000 + 10000; 0: none")                             \
+    I(telnetPort, -1, -1, 65535, "port", "admin console; -1: listenPort % 10000 + 10000, listenPort + 10000 where that is the same; 0: none") \
     S(telnetBind, "", "address of the console; empty: loopback while the password is the default, else all")                  \
     S(adminUser, "jmq", "user of the console and of cluster changes")                                                          \
     S(adminPassword, "jmq", "its password")                                                                                    \
+    TELNET_SETTINGS_TABLE(I)                                                                                                   \
     E(adminRequestsFrom, "any", "any|loopback", "who may change topics, groups, offsets and settings by admin clients (mqadmin)") \
     S(logDir, "~/logs/rocketmqlogs", "folder of broker.log and the pid file")                                                  \
     E(logLevel, "info", "debug|info|warn|error", "lines below it are dropped")                                                 \

@@ -256,6 +256,7 @@ int console_start(struct broker *b, struct console **out, struct errbuf *eb)
     fill_commands(c);
     struct telnet_options options;
     telnet_options_init(&options);
+    TELNET_OPTIONS_FROM_SETTINGS(&options, &b->settings);
     options.admin_user = b->settings.adminUser;
     options.admin_password = b->settings.adminPassword;
     c->server = telnet_server_new(b->control, &options, c->commands, COMMANDS);

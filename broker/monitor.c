@@ -186,8 +186,6 @@ static int run_config(struct broker *b, const struct monitor_args *a, struct buf
     buf_append_char(out, '{');
     for (size_t i = 0; i < b->setting_count; i++) {
         const struct setting_def *def = &b->setting_defs[i];
-        if (strcmp(def->name, "adminPassword") == 0)
-            continue;
         buf_clear(&value);
         settings_format_value(def, &b->settings, &value);
         buf_append_str(out, comma);

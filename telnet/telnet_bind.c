@@ -6,7 +6,8 @@
 
 uint16_t telnet_default_port(uint16_t listen_port)
 {
-    return (uint16_t)(listen_port % 10000 + 10000);
+    unsigned port = listen_port % 10000u + 10000;
+    return (uint16_t)(port == listen_port ? port + 10000 : port);
 }
 
 static int parse_bind(const char *bind, uint16_t port, struct net_addr *out, struct errbuf *eb)

@@ -84,7 +84,8 @@ struct telnet_stats {
 };
 void telnet_server_stats(const struct telnet_server *s, struct telnet_stats *out);
 
-/* JMQ's management port of a listen port: port % 10000 + 10000 (9876 -> 19876, 50088 -> 10088).
+/* JMQ's management port of a listen port: port % 10000 + 10000 (9876 -> 19876, 50088 -> 10088). For 10000..19999 that is the
+ * listen port itself: 10000 above it then (10911 -> 20911).
  * Any thread. */
 uint16_t telnet_default_port(uint16_t listen_port);
 

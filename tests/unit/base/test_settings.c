@@ -200,6 +200,30 @@ static void test_settings_is_default_looks_at_the_value(void **state)
     assert_false(settings_is_default(&f->defs[5], &f->values));
 }
 
+static void test_settings_secret_is_neither_printed_nor_taken_from_print(void **state)
+{
+    (void)state;
+    struct { char *adminPassword, *PasswordHint; } values;
+    struct setting_def defs[] = {
+        {.name = "adminPassword", .type = SETTING_STRING, .offset = 0, .def = "jmq", .unit = "", .help = ""},
+        {.name = "PasswordHint", .type = SETTING_STRING, .offset = sizeof(char *), .def = "", .unit = "", .help = ""},
+    };
+    settings_init(defs, 2, &values);
+    struct errbuf eb = {0};
+    assert_int_equal(settings_assign(defs, 2, &values, SLICE_LIT("adminPassword"), SLICE_LIT("tiger"), "x", &eb), 0);
+    assert_int_equal(settings_assign(defs, 2, &values, SLICE_LIT("PasswordHint"), SLICE_LIT("cat"), "x", &eb), 0);
+    struct buf out = {0};
+    settings_format(defs, 2, &values, &out);
+    settings_format_value(&defs[0], &values, &out);
+    char *text = buf_steal_str(&out);
+    assert_string_equal(text, "PasswordHint=cat\nadminPassword=******\n******");
+    free(text);
+    assert_int_equal(settings_assign(defs, 2, &values, SLICE_LIT("adminPassword"), SLICE_LIT(" ****** "), "x", &eb), ERR_INVAL);
+    assert_non_null(strstr(eb.text, "adminPassword=****** stands for a value that is not shown"));
+    assert_string_equal(values.adminPassword, "tiger");
+    settings_fini(defs, 2, &values);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -214,6 +238,7 @@ int main(void)
         TEST(test_settings_load_file_missing_is_named),
         TEST(test_settings_format_is_sorted_and_reads_back),
         TEST(test_settings_is_default_looks_at_the_value),
+        cmocka_unit_test(test_settings_secret_is_neither_printed_nor_taken_from_print),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

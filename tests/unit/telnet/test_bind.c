@@ -57,7 +57,14 @@ static void test_default_port_follows_jmqs_rule(void **state)
     assert_int_equal(telnet_default_port(9876), 19876);
     assert_int_equal(telnet_default_port(50088), 10088);
     assert_int_equal(telnet_default_port(50000), 10000);
-    assert_int_equal(telnet_default_port(10911), 10911);
+}
+
+static void test_default_port_is_never_the_listen_port(void **state)
+{
+    (void)state;
+    assert_int_equal(telnet_default_port(10911), 20911);
+    for (unsigned port = 1; port <= UINT16_MAX; port++)
+        assert_int_not_equal(telnet_default_port((uint16_t)port), port);
 }
 
 int main(void)
@@ -68,6 +75,7 @@ int main(void)
         cmocka_unit_test(test_bind_setting_wins_and_default_password_warns),
         cmocka_unit_test(test_bind_wrong_setting_is_named),
         cmocka_unit_test(test_default_port_follows_jmqs_rule),
+        cmocka_unit_test(test_default_port_is_never_the_listen_port),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
