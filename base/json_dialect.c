@@ -1,7 +1,9 @@
-/* json_dialect.c - one pass from fastjson's and people's JSON to compact standard JSON, then cJSON for the tree.
+/* json_dialect.c - one pass from fastjson's and people's JSON to compact standard JSON, then cJSON for the
+ * tree.
  *
  * Threads: any; no state. Invariants: 1. What compact() appends is standard JSON, or `out` is as before.
- *          2. Recursion is bounded by depth_max, output by 7 bytes per input byte (an escape inside an object key doubles once
+ *          2. Recursion is bounded by depth_max, output by 7 bytes per input byte (an escape inside an object
+ *          key doubles once
  *             per nesting level of keys; KEY_NESTING_MAX bounds that). */
 #include "base/json_dialect.h"
 
@@ -15,7 +17,8 @@
 
 /* Object keys inside object keys: nobody sends them, and each level may double the backslashes. */
 enum { KEY_NESTING_MAX = 2 };
-/* References inside what a reference names, and values copied in all: a few bytes must not become gigabytes. */
+/* References inside what a reference names, and values copied in all: a few bytes must not become gigabytes.
+ * */
 enum { REF_NESTING_MAX = 8 };
 enum { REF_NODES_MAX = 100000 };
 
@@ -49,7 +52,8 @@ static int scan_fail(const struct scanner *s, const char *expected)
         snprintf(found, sizeof found, "byte 0x%02x", (unsigned char)*s->p);
     else
         snprintf(found, sizeof found, "'%c'", *s->p);
-    return errbuf_set(s->eb, ERR_PROTO, "not JSON at line %u, column %zu: found %s, expected %s", line, column, found, expected);
+    return errbuf_set(s->eb, ERR_PROTO, "not JSON at line %u, column %zu: found %s, expected %s", line,
+                      column, found, expected);
 }
 
 static void skip_blanks(struct scanner *s)
@@ -70,7 +74,8 @@ static bool is_hex4(const char *p, const char *end)
     if (end - p < 4)
         return false;
     for (int i = 0; i < 4; i++) {
-        bool digit = (p[i] >= '0' && p[i] <= '9') || (p[i] >= 'a' && p[i] <= 'f') || (p[i] >= 'A' && p[i] <= 'F');
+        bool digit =
+            (p[i] >= '0' && p[i] <= '9') || (p[i] >= 'a' && p[i] <= 'f') || (p[i] >= 'A' && p[i] <= 'F');
         if (!digit)
             return false;
     }
@@ -103,7 +108,8 @@ static size_t utf8_length(const char *p, const char *end)
     return 0;
 }
 
-/* After a backslash. Standard escapes stay as they are; \' becomes ' and \v, \xHH (fastjson) become \u escapes. */
+/* After a backslash. Standard escapes stay as they are; \' becomes ' and \v, \xHH (fastjson) become \u
+ * escapes. */
 static int scan_escape(struct scanner *s)
 {
     int c = peek(s);
@@ -144,7 +150,8 @@ static int scan_string(struct scanner *s)
             buf_append_str(s->out, "\\\"");
             s->p++;
         } else if (c < 0x20) {
-            return scan_fail(s, "an escape such as \\n or \\t instead of a control character inside a string");
+            return scan_fail(s,
+                             "an escape such as \\n or \\t instead of a control character inside a string");
         } else {
             size_t n = utf8_length(s->p, s->end);
             if (n == 0)
@@ -170,7 +177,8 @@ static size_t count_digits(const char *p, const char *end)
     return n;
 }
 
-/* Copies a standard number; a leading '+' or zeros (Java takes them) are dropped, a missing 0 before or after the point is put in. */
+/* Copies a standard number; a leading '+' or zeros (Java takes them) are dropped, a missing 0 before or after
+ * the point is put in. */
 static int scan_number(struct scanner *s)
 {
     if (peek(s) == '-')
@@ -207,7 +215,8 @@ static int scan_number(struct scanner *s)
 
 static bool is_word_char(int c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '$' || c >= 0x80;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '$' || c >= 0x80;
 }
 
 static struct slice scan_word(struct scanner *s)
@@ -341,8 +350,12 @@ int json_dialect_compact(struct slice text, unsigned depth_max, struct buf *out,
 {
     struct buf compact = {0};
     struct scanner s = {
-        .start = text.ptr, .p = text.ptr, .end = text.ptr + text.len,
-        .depth_max = depth_max > JSON_DEPTH_MAX ? JSON_DEPTH_MAX : depth_max, .out = &compact, .eb = eb,
+        .start = text.ptr,
+        .p = text.ptr,
+        .end = text.ptr + text.len,
+        .depth_max = depth_max > JSON_DEPTH_MAX ? JSON_DEPTH_MAX : depth_max,
+        .out = &compact,
+        .eb = eb,
     };
     int rc = scan_value(&s);
     if (rc == 0) {
@@ -424,12 +437,14 @@ static cJSON *ref_copy(struct ref_walk *w, const cJSON *node, const char *path, 
 {
     const cJSON *target = ref_lookup(w->root, path);
     if (target == NULL || contains_node(target, node) || nesting >= REF_NESTING_MAX) {
-        (void)errbuf_set(w->eb, ERR_PROTO, "{\"$ref\":\"%.100s\"} names nothing that can be put in its place", path);
+        (void)errbuf_set(w->eb, ERR_PROTO, "{\"$ref\":\"%.100s\"} names nothing that can be put in its place",
+                         path);
         return NULL;
     }
     w->copied += count_nodes(target);
     if (w->copied > REF_NODES_MAX) {
-        (void)errbuf_set(w->eb, ERR_PROTO, "{\"$ref\":...} members would make more than %d values", (int)REF_NODES_MAX);
+        (void)errbuf_set(w->eb, ERR_PROTO, "{\"$ref\":...} members would make more than %d values",
+                         (int)REF_NODES_MAX);
         return NULL;
     }
     cJSON *copy = cJSON_Duplicate(target, 1);

@@ -1,8 +1,9 @@
-/* json_dialect.h - reads the JSON that Java programs and people write where standard JSON stops: fastjson's object keys and bare
- * keys, single quotes, white space; and writes strings for hand-made JSON.
+/* json_dialect.h - reads the JSON that Java programs and people write where standard JSON stops: fastjson's
+ * object keys and bare keys, single quotes, white space; and writes strings for hand-made JSON.
  *
- * The reader first turns the text into compact standard JSON (one pass, a bounded depth, no tree), keeping members, order, numbers and
- * strings as they are; an object or array used as a key becomes a string holding its compact JSON:
+ * The reader first turns the text into compact standard JSON (one pass, a bounded depth, no tree), keeping
+ * members, order, numbers and strings as they are; an object or array used as a key becomes a string holding
+ * its compact JSON:
  *   {0:'a', {"q":1,"t":"T"}:3}  ->  {"0":"a","{\"q\":1,\"t\":\"T\"}":3}
  * Threads: any; no state. */
 #ifndef CJMQ_BASE_JSON_DIALECT_H
@@ -19,12 +20,14 @@ struct cJSON;
 
 enum { JSON_DEPTH_MAX = 64 };
 
-/* Appends `text` as compact standard JSON to `out`. Depth above `depth_max` (at most JSON_DEPTH_MAX) is an error. `text` must be one value;
- * white space around it is allowed. 0, or ERR_PROTO (eb: line and column, what was found and expected) with `out` as before. */
+/* Appends `text` as compact standard JSON to `out`. Depth above `depth_max` (at most JSON_DEPTH_MAX) is an
+ * error. `text` must be one value; white space around it is allowed. 0, or ERR_PROTO (eb: line and column,
+ * what was found and expected) with `out` as before. */
 int json_dialect_compact(struct slice text, unsigned depth_max, struct buf *out, struct errbuf *eb);
 
-/* Compacts, follows fastjson's {"$ref":"$.a.b[0]"} and builds a tree, owned by the caller (cJSON_Delete). Callers bound the length of
- * `text`; the tree takes about 30 times as much memory at worst. NULL on failure with *err (may be NULL) ERR_PROTO and eb. */
+/* Compacts, follows fastjson's {"$ref":"$.a.b[0]"} and builds a tree, owned by the caller (cJSON_Delete).
+ * Callers bound the length of `text`; the tree takes about 30 times as much memory at worst. NULL on failure
+ * with *err (may be NULL) ERR_PROTO and eb. */
 struct cJSON *json_dialect_parse(struct slice text, int *err, struct errbuf *eb);
 
 /* --- lenient members, as fastjson reads them ---

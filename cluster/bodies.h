@@ -1,8 +1,10 @@
-/* bodies.h - small JSON bodies that registry, broker, client and tools exchange: topic configurations, the registration of a broker,
- * subscription groups, lists and tables (spec rocketmq-protocol.md 2.3, 2.6, 2.7; mqadmin.md 4.8 to 4.13).
- * Threads: one owner at a time. Strings are owned by the structs; zero-initialised structs are empty and valid.
- * Readers accept fastjson's dialect (base/json_dialect.h), ignore unknown members, and return 0 or ERR_PROTO / ERR_TOOBIG with the
- * reason in eb and *out untouched. Writers append compact JSON. */
+/* bodies.h - small JSON bodies that registry, broker, client and tools exchange: topic configurations, the
+ * registration of a broker, subscription groups, lists and tables (spec rocketmq-protocol.md 2.3, 2.6, 2.7;
+ * mqadmin.md 4.8 to 4.13).
+ * Threads: one owner at a time. Strings are owned by the structs; zero-initialised structs are empty and
+ * valid.
+ * Readers accept fastjson's dialect (base/json_dialect.h), ignore unknown members, and return 0 or ERR_PROTO
+ * / ERR_TOOBIG with the reason in eb and *out untouched. Writers append compact JSON. */
 #ifndef CJMQ_CLUSTER_BODIES_H
 #define CJMQ_CLUSTER_BODIES_H
 
@@ -30,8 +32,8 @@ struct topic_config {
     int perm;                      /* PERM_BIT_*; class default 6 */
     int sys_flag;
     bool order;
-    bool multi_tag;                /* topicFilterType MULTI_TAG */
-    char *attributes;              /* 5.x: compact JSON object; NULL: none */
+    bool multi_tag;   /* topicFilterType MULTI_TAG */
+    char *attributes; /* 5.x: compact JSON object; NULL: none */
 };
 struct topic_config_table {
     struct data_version version;
@@ -55,22 +57,25 @@ struct register_body {
     unsigned filter_server_count;
 };
 void register_body_fini(struct register_body *b);
-/* `compressed`: the zlib form; at most `plain_bytes_max` after unpacking (ERR_TOOBIG above). An empty body is an empty registration. */
-int register_body_parse(struct slice body, bool compressed, size_t plain_bytes_max, struct register_body *out, struct errbuf *eb);
+/* `compressed`: the zlib form; at most `plain_bytes_max` after unpacking (ERR_TOOBIG above). An empty body is
+ * an empty registration. */
+int register_body_parse(struct slice body, bool compressed, size_t plain_bytes_max, struct register_body *out,
+                        struct errbuf *eb);
 void register_body_print(const struct register_body *b, bool compressed, struct buf *out);
 
 /* --- SubscriptionGroupConfig (200), SubscriptionGroupWrapper (201, config/subscriptionGroup.json) --- */
 struct subscription_group {
     char *name;
-    bool consume_enable, consume_from_min_enable, consume_broadcast_enable, consume_message_orderly; /* true, true, true, false */
-    bool notify_consumer_ids_changed_enable; /* true */
-    int retry_queue_nums;                    /* 1 */
-    int retry_max_times;                     /* 16 */
-    int64_t broker_id;                       /* 0 */
-    int64_t which_broker_when_consume_slowly;/* 1 */
-    int group_sys_flag;                      /* 0 */
-    int consume_timeout_minute;              /* 15 */
-    char *extra;                             /* members not listed here, as a compact JSON object, printed back; NULL: none */
+    bool consume_enable, consume_from_min_enable, consume_broadcast_enable,
+        consume_message_orderly;              /* true, true, true, false */
+    bool notify_consumer_ids_changed_enable;  /* true */
+    int retry_queue_nums;                     /* 1 */
+    int retry_max_times;                      /* 16 */
+    int64_t broker_id;                        /* 0 */
+    int64_t which_broker_when_consume_slowly; /* 1 */
+    int group_sys_flag;                       /* 0 */
+    int consume_timeout_minute;               /* 15 */
+    char *extra; /* members not listed here, as a compact JSON object, printed back; NULL: none */
 };
 struct subscription_group_table {
     struct data_version version;
@@ -84,9 +89,11 @@ void subscription_group_fini(struct subscription_group *g);
 void subscription_group_print(const struct subscription_group *g, struct buf *out);
 int subscription_group_parse(struct slice body, struct subscription_group *out, struct errbuf *eb);
 void subscription_group_table_fini(struct subscription_group_table *t);
-struct subscription_group *subscription_group_table_add(struct subscription_group_table *t, struct slice name);
+struct subscription_group *subscription_group_table_add(struct subscription_group_table *t,
+                                                        struct slice name);
 void subscription_group_table_print(const struct subscription_group_table *t, struct buf *out);
-int subscription_group_table_parse(struct slice body, struct subscription_group_table *out, struct errbuf *eb);
+int subscription_group_table_parse(struct slice body, struct subscription_group_table *out,
+                                   struct errbuf *eb);
 
 /* --- TopicList (206, 224, 304, 305, 311..313) --- */
 struct topic_list {

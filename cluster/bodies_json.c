@@ -1,4 +1,5 @@
-/* bodies_json.c - DataVersion, TopicConfig, SubscriptionGroupConfig and their wrappers: fields in fastjson's (alphabetical) order.
+/* bodies_json.c - DataVersion, TopicConfig, SubscriptionGroupConfig and their wrappers: fields in fastjson's
+ * (alphabetical) order.
  * Threads: one owner at a time. */
 #include "cluster/bodies.h"
 
@@ -37,8 +38,8 @@ bool data_version_equal(const struct data_version *a, const struct data_version 
 
 void data_version_print(const struct data_version *v, struct buf *out)
 {
-    buf_printf(out, "{\"counter\":%" PRId64 ",\"stateVersion\":%" PRId64 ",\"timestamp\":%" PRId64 "}", v->counter, v->state_version,
-               v->timestamp);
+    buf_printf(out, "{\"counter\":%" PRId64 ",\"stateVersion\":%" PRId64 ",\"timestamp\":%" PRId64 "}",
+               v->counter, v->state_version, v->timestamp);
 }
 
 struct data_version bodies_read_version(const cJSON *object)
@@ -75,8 +76,9 @@ void topic_config_print(const struct topic_config *t, struct buf *out)
     buf_append_char(out, '{');
     if (t->attributes != NULL)
         buf_printf(out, "\"attributes\":%s,", t->attributes);
-    buf_printf(out, "\"order\":%s,\"perm\":%d,\"readQueueNums\":%d,\"topicFilterType\":\"%s\",\"topicName\":", t->order ? "true" : "false",
-               t->perm, t->read_queues, t->multi_tag ? "MULTI_TAG" : "SINGLE_TAG");
+    buf_printf(out, "\"order\":%s,\"perm\":%d,\"readQueueNums\":%d,\"topicFilterType\":\"%s\",\"topicName\":",
+               t->order ? "true" : "false", t->perm, t->read_queues,
+               t->multi_tag ? "MULTI_TAG" : "SINGLE_TAG");
     json_append_string(out, slice_str(t->name));
     buf_printf(out, ",\"topicSysFlag\":%d,\"writeQueueNums\":%d}", t->sys_flag, t->write_queues);
 }
@@ -173,9 +175,15 @@ int topic_config_table_parse(struct slice body, struct topic_config_table *out, 
 void subscription_group_init(struct subscription_group *g, struct slice name)
 {
     *g = (struct subscription_group){
-        .name = slice_dup(name), .consume_enable = true, .consume_from_min_enable = true, .consume_broadcast_enable = true,
-        .notify_consumer_ids_changed_enable = true, .retry_queue_nums = 1, .retry_max_times = 16,
-        .which_broker_when_consume_slowly = 1, .consume_timeout_minute = 15,
+        .name = slice_dup(name),
+        .consume_enable = true,
+        .consume_from_min_enable = true,
+        .consume_broadcast_enable = true,
+        .notify_consumer_ids_changed_enable = true,
+        .retry_queue_nums = 1,
+        .retry_max_times = 16,
+        .which_broker_when_consume_slowly = 1,
+        .consume_timeout_minute = 15,
     };
 }
 
@@ -194,16 +202,18 @@ static const char *word(bool b)
 void subscription_group_print(const struct subscription_group *g, struct buf *out)
 {
     buf_printf(out,
-               "{\"brokerId\":%" PRId64 ",\"consumeBroadcastEnable\":%s,\"consumeEnable\":%s,\"consumeFromMinEnable\":%s,"
+               "{\"brokerId\":%" PRId64
+               ",\"consumeBroadcastEnable\":%s,\"consumeEnable\":%s,\"consumeFromMinEnable\":%s,"
                "\"consumeMessageOrderly\":%s,\"consumeTimeoutMinute\":%d,\"groupName\":",
-               g->broker_id, word(g->consume_broadcast_enable), word(g->consume_enable), word(g->consume_from_min_enable),
-               word(g->consume_message_orderly), g->consume_timeout_minute);
+               g->broker_id, word(g->consume_broadcast_enable), word(g->consume_enable),
+               word(g->consume_from_min_enable), word(g->consume_message_orderly), g->consume_timeout_minute);
     json_append_string(out, slice_str(g->name));
     buf_printf(out,
-               ",\"groupSysFlag\":%d,\"notifyConsumerIdsChangedEnable\":%s,\"retryMaxTimes\":%d,\"retryQueueNums\":%d,"
+               ",\"groupSysFlag\":%d,\"notifyConsumerIdsChangedEnable\":%s,\"retryMaxTimes\":%d,"
+               "\"retryQueueNums\":%d,"
                "\"whichBrokerWhenConsumeSlowly\":%" PRId64,
-               g->group_sys_flag, word(g->notify_consumer_ids_changed_enable), g->retry_max_times, g->retry_queue_nums,
-               g->which_broker_when_consume_slowly);
+               g->group_sys_flag, word(g->notify_consumer_ids_changed_enable), g->retry_max_times,
+               g->retry_queue_nums, g->which_broker_when_consume_slowly);
     /* "{...}" without its braces */
     if (g->extra != NULL && strlen(g->extra) > 2)
         buf_printf(out, ",%.*s", (int)strlen(g->extra) - 2, g->extra + 1);
@@ -211,8 +221,17 @@ void subscription_group_print(const struct subscription_group *g, struct buf *ou
 }
 
 static const char *const subscription_group_members[] = {
-    "brokerId", "consumeBroadcastEnable", "consumeEnable", "consumeFromMinEnable", "consumeMessageOrderly", "consumeTimeoutMinute",
-    "groupName", "groupSysFlag", "notifyConsumerIdsChangedEnable", "retryMaxTimes", "retryQueueNums",
+    "brokerId",
+    "consumeBroadcastEnable",
+    "consumeEnable",
+    "consumeFromMinEnable",
+    "consumeMessageOrderly",
+    "consumeTimeoutMinute",
+    "groupName",
+    "groupSysFlag",
+    "notifyConsumerIdsChangedEnable",
+    "retryMaxTimes",
+    "retryQueueNums",
     "whichBrokerWhenConsumeSlowly",
 };
 

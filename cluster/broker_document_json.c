@@ -1,7 +1,9 @@
-/* broker_document_json.c - the broker document: JSON to entries, defaults, derived values, checks of the whole.
+/* broker_document_json.c - the broker document: JSON to entries, defaults, derived values, checks of the
+ * whole.
  *
  * Threads: parsing on one; a parsed document is immutable but for its reference count (atomic).
- * Invariants: 1. Every entry has a non-empty address, group and name.   2. No two entries share an address. */
+ * Invariants: 1. Every entry has a non-empty address, group and name.   2. No two entries share an address.
+ * */
 #include "cluster/broker_document.h"
 
 #include "base/mem.h"
@@ -45,10 +47,12 @@ static const char *const sync_words[] = {CLUSTER_SYNC_MODE_TABLE(WORD_STRING)};
 static const char *const retry_words[] = {CLUSTER_RETRY_TYPE_TABLE(WORD_STRING)};
 #define COUNT(a) ((int)(sizeof(a) / sizeof(a)[0]))
 
-/* jmxPort is managementPort's older name; type and location are computed by JMQ and accepted without effect. */
+/* jmxPort is managementPort's older name; type and location are computed by JMQ and accepted without effect.
+ * */
 static const char *const known_fields[] = {
-    "ip", "port", "alias", "id", "dataCenter", "permission", "retryType", "syncMode", "shardId", "group", "role", "name",
-    "managementPort", "jmxPort", "offsetPort", "replicationPort", "type", "location",
+    "ip",      "port",     "alias", "id",   "dataCenter",     "permission", "retryType",  "syncMode",
+    "shardId", "group",    "role",  "name", "managementPort", "jmxPort",    "offsetPort", "replicationPort",
+    "type",    "location",
 };
 
 static void read_address(const struct fields *f, struct broker_entry *e, struct document_mem *mem)
@@ -58,7 +62,8 @@ static void read_address(const struct fields *f, struct broker_entry *e, struct 
     if (fields_str(f, "ip", &ip)) {
         e->ip = document_mem_str(mem, ip);
         if (inet_pton(AF_INET, e->ip, &addr) != 1) {
-            fields_refuse(f, "ip", cJSON_GetObjectItemCaseSensitive(f->object, "ip"), "an IPv4 address such as 192.168.1.5");
+            fields_refuse(f, "ip", cJSON_GetObjectItemCaseSensitive(f->object, "ip"),
+                          "an IPv4 address such as 192.168.1.5");
             e->ip = NULL;
         }
     } else if (cJSON_GetObjectItemCaseSensitive(f->object, "ip") == NULL) {
@@ -109,8 +114,8 @@ static void read_role(const struct fields *f, struct broker_entry *e, struct sli
         e->role = (enum cluster_role)role;
     } else if (!role_of_alias(alias, &e->role)) {
         e->role = cluster_role_of_port(e->port);
-        fields_note(f, false, "alias", "\"%.*s\" does not end in _m, _s or _b; role %s follows from port %u", SLICE_ARG(alias),
-                    cluster_role_word(e->role), e->port);
+        fields_note(f, false, "alias", "\"%.*s\" does not end in _m, _s or _b; role %s follows from port %u",
+                    SLICE_ARG(alias), cluster_role_word(e->role), e->port);
     }
 }
 
@@ -133,7 +138,8 @@ static void read_group(const struct fields *f, struct broker_entry *e, struct do
         group = cut > 0 ? slice_of(alias.ptr, cut) : alias;
     }
     if (group.len == 0) {
-        fields_note(f, false, "alias", "is missing, as is group: the broker is alone in a group named %s", e->name);
+        fields_note(f, false, "alias", "is missing, as is group: the broker is alone in a group named %s",
+                    e->name);
         group = slice_str(e->name);
     }
     if (!document_is_plain_name(group) || group.len > GROUP_NAME_BYTES_MAX)
@@ -150,7 +156,8 @@ static void read_permission(const struct fields *f, struct broker_entry *e)
 {
     int permission;
     e->permission = cluster_permission_of_role(e->role);
-    e->permission_given = fields_word(f, "permission", permission_words, COUNT(permission_words), &permission);
+    e->permission_given =
+        fields_word(f, "permission", permission_words, COUNT(permission_words), &permission);
     if (!e->permission_given)
         return;
     e->permission = (enum cluster_permission)permission;
@@ -201,13 +208,16 @@ static const char *element_label(struct broker_document *d, unsigned index, cons
     if (!cJSON_IsString(ip))
         return document_mem_printf(&d->mem, "element %u", index);
     if (cJSON_IsNumber(port))
-        return document_mem_printf(&d->mem, "element %u (%.60s:%.0f)", index, ip->valuestring, port->valuedouble);
+        return document_mem_printf(&d->mem, "element %u (%.60s:%.0f)", index, ip->valuestring,
+                                   port->valuedouble);
     if (cJSON_IsString(port))
-        return document_mem_printf(&d->mem, "element %u (%.60s:%.20s)", index, ip->valuestring, port->valuestring);
+        return document_mem_printf(&d->mem, "element %u (%.60s:%.20s)", index, ip->valuestring,
+                                   port->valuestring);
     return document_mem_printf(&d->mem, "element %u (%.60s)", index, ip->valuestring);
 }
 
-static void read_element(struct broker_document *d, unsigned index, const cJSON *object, struct document_problems *problems)
+static void read_element(struct broker_document *d, unsigned index, const cJSON *object,
+                         struct document_problems *problems)
 {
     struct broker_node *n = &d->nodes[index];
     struct broker_entry *e = &n->entry;
@@ -240,7 +250,8 @@ static void read_element(struct broker_document *d, unsigned index, const cJSON 
     struct broker_node *same;
     HASH_FIND_STR(d->by_address, e->address, same);
     if (same != NULL)
-        document_problems_add(problems, true, "%s: the same broker as element %u; an ip:port may be listed once", label,
+        document_problems_add(problems, true,
+                              "%s: the same broker as element %u; an ip:port may be listed once", label,
                               same->entry.index);
     else
         HASH_ADD_KEYPTR(hh, d->by_address, e->address, strlen(e->address), n);
@@ -272,8 +283,8 @@ static void check_whole(struct broker_document *d, struct document_problems *pro
         if (g->masters++ == 0)
             g->master = e;
         else
-            document_problems_add(problems, false, "element %u (%s): group %s already has the master %s", i, e->address, e->group,
-                                  g->master->address);
+            document_problems_add(problems, false, "element %u (%s): group %s already has the master %s", i,
+                                  e->address, e->group, g->master->address);
     }
     for (const struct group_node *g = d->groups; g != NULL; g = g->hh.next) {
         if (g->masters == 0)
@@ -301,8 +312,8 @@ static void warn_shared_ids(struct broker_document *d, struct document_problems 
     for (unsigned i = 1; i < n; i++) {
         const struct broker_entry *a = &sorted[i - 1]->entry, *b = &sorted[i]->entry;
         if (a->id == b->id)
-            document_problems_add(problems, false, "element %u (%s), field id: %lld is also the id of %s", b->index, b->address,
-                                  (long long)b->id, a->address);
+            document_problems_add(problems, false, "element %u (%s), field id: %lld is also the id of %s",
+                                  b->index, b->address, (long long)b->id, a->address);
     }
     free(sorted);
 }
@@ -317,8 +328,8 @@ static void broker_document_free(struct broker_document *d)
     free(d);
 }
 
-int broker_document_parse(struct slice text, const struct document_limits *limits, struct broker_document **out,
-                          struct document_problems *problems)
+int broker_document_parse(struct slice text, const struct document_limits *limits,
+                          struct broker_document **out, struct document_problems *problems)
 {
     struct document_limits l = document_limits_or_default(limits);
     struct broker_document *d = mem_zalloc(sizeof *d);

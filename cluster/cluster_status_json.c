@@ -36,16 +36,16 @@ int cluster_status_format(struct slice body, struct buf *out, struct errbuf *eb)
         cJSON_Delete(list);
         return errbuf_set(eb, ERR_PROTO, "the state of the cluster is no JSON array");
     }
-    buf_printf(out, ROW, SLICE_ARG(SLICE_LIT("group")), SLICE_ARG(SLICE_LIT("role")), SLICE_ARG(SLICE_LIT("permission")),
-               SLICE_ARG(SLICE_LIT("address")), "state", SLICE_ARG(SLICE_LIT("source")));
+    buf_printf(out, ROW, SLICE_ARG(SLICE_LIT("group")), SLICE_ARG(SLICE_LIT("role")),
+               SLICE_ARG(SLICE_LIT("permission")), SLICE_ARG(SLICE_LIT("address")), "state",
+               SLICE_ARG(SLICE_LIT("source")));
     const cJSON *item;
-    cJSON_ArrayForEach(item, list)
-    {
+    cJSON_ArrayForEach(item, list) {
         char alive[64];
         alive_text(item, alive, sizeof alive);
         buf_printf(out, ROW, SLICE_ARG(text_or_dash(item, "group")), SLICE_ARG(text_or_dash(item, "role")),
-                   SLICE_ARG(text_or_dash(item, "permission")), SLICE_ARG(text_or_dash(item, "address")), alive,
-                   SLICE_ARG(text_or_dash(item, "source")));
+                   SLICE_ARG(text_or_dash(item, "permission")), SLICE_ARG(text_or_dash(item, "address")),
+                   alive, SLICE_ARG(text_or_dash(item, "source")));
     }
     cJSON_Delete(list);
     return 0;

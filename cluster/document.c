@@ -23,7 +23,8 @@ int cluster_document_parse_name(struct slice name, enum cluster_document *out, s
         }
     }
     int shown = name.len > 60 ? 60 : (int)name.len;
-    return errbuf_set(eb, ERR_NOTFOUND, "no document is named \"%.*s\"; there are: broker, topic", shown, name.ptr);
+    return errbuf_set(eb, ERR_NOTFOUND, "no document is named \"%.*s\"; there are: broker, topic", shown,
+                      name.ptr);
 }
 
 struct document_limits document_limits_or_default(const struct document_limits *limits)
@@ -90,10 +91,12 @@ void document_problems_format(const struct document_problems *p, bool errors, st
         buf_printf(out, "; and %u more", found - listed);
 }
 
-int document_compact(struct slice text, const struct document_limits *limits, struct buf *out, struct errbuf *eb)
+int document_compact(struct slice text, const struct document_limits *limits, struct buf *out,
+                     struct errbuf *eb)
 {
     struct document_limits l = document_limits_or_default(limits);
     if (text.len > l.bytes_max)
-        return errbuf_set(eb, ERR_TOOBIG, "the document has %zu bytes; allowed are up to %zu", text.len, l.bytes_max);
+        return errbuf_set(eb, ERR_TOOBIG, "the document has %zu bytes; allowed are up to %zu", text.len,
+                          l.bytes_max);
     return json_dialect_compact(text, l.depth_max, out, eb);
 }

@@ -10,8 +10,10 @@
  *   - broker 192.168.1.5:50088 {...}
  *   ~ broker 192.168.1.2:50088 permission: "FULL" -> "READ"
  *   ~ topic orders producers.app1: {} (added)
- * Appends nothing when the documents say the same (order of members and elements does not count). Both texts are compact JSON that was
- * accepted before; an empty one counts as []. 0 or ERR_CORRUPT (eb) when one cannot be parsed. */
-int document_diff(enum cluster_document which, struct slice before, struct slice after, struct buf *out, struct errbuf *eb);
+ * Appends nothing when the documents say the same (order of members and elements does not count). Both texts
+ * are compact JSON that was accepted before; an empty one counts as []. 0 or ERR_CORRUPT (eb) when one cannot
+ * be parsed. */
+int document_diff(enum cluster_document which, struct slice before, struct slice after, struct buf *out,
+                  struct errbuf *eb);
 
 #endif

@@ -44,7 +44,8 @@ static int side_init(struct side *s, enum cluster_document which, struct slice t
         return 0;
     s->array = cJSON_ParseWithLength(text.ptr, text.len);
     if (!cJSON_IsArray(s->array))
-        return errbuf_set(eb, ERR_CORRUPT, "a stored version of the %s document is not a JSON array", cluster_document_name(which));
+        return errbuf_set(eb, ERR_CORRUPT, "a stored version of the %s document is not a JSON array",
+                          cluster_document_name(which));
     s->items = mem_zalloc(((size_t)cJSON_GetArraySize(s->array) + 1) * sizeof *s->items);
     const cJSON *element;
     cJSON_ArrayForEach(element, s->array) {
@@ -154,7 +155,8 @@ static void diff_sides(struct diff *d, const struct side *before, struct side *a
     }
 }
 
-int document_diff(enum cluster_document which, struct slice before, struct slice after, struct buf *out, struct errbuf *eb)
+int document_diff(enum cluster_document which, struct slice before, struct slice after, struct buf *out,
+                  struct errbuf *eb)
 {
     struct side a, b = {0};
     int rc = side_init(&a, which, before, eb);

@@ -1,4 +1,5 @@
-/* document_fields_json.c - typed members of documents, with every problem named by place, value and what is allowed.
+/* document_fields_json.c - typed members of documents, with every problem named by place, value and what is
+ * allowed.
  * Threads: one owner at a time. */
 #include "cluster/document_fields.h"
 
@@ -94,8 +95,8 @@ static char *show_value(const cJSON *value)
 void fields_refuse(const struct fields *f, const char *field, const cJSON *value, const char *allowed)
 {
     char *shown = show_value(value);
-    document_problems_add(f->problems, true, "%s, field %s%s: %s is not allowed; allowed: %s", f->element, f->path, field, shown,
-                          allowed);
+    document_problems_add(f->problems, true, "%s, field %s%s: %s is not allowed; allowed: %s", f->element,
+                          f->path, field, shown, allowed);
     free(shown);
 }
 
@@ -106,7 +107,8 @@ void fields_note(const struct fields *f, bool is_error, const char *field, const
     va_start(ap, fmt);
     buf_vprintf(&text, fmt, ap);
     va_end(ap);
-    document_problems_add(f->problems, is_error, "%s, field %s%s: %.*s", f->element, f->path, field, SLICE_ARG(buf_slice(&text)));
+    document_problems_add(f->problems, is_error, "%s, field %s%s: %.*s", f->element, f->path, field,
+                          SLICE_ARG(buf_slice(&text)));
     buf_fini(&text);
 }
 
@@ -256,8 +258,9 @@ static int note_text(struct document_problems *problems, int err, const char *te
     return err;
 }
 
-int document_parse_array(struct slice text, const struct document_limits *limits, unsigned elements_max, const char *what, struct buf *compact,
-                         cJSON **tree, struct document_problems *problems)
+int document_parse_array(struct slice text, const struct document_limits *limits, unsigned elements_max,
+                         const char *what, struct buf *compact, cJSON **tree,
+                         struct document_problems *problems)
 {
     problems->max = limits->problems_max;
     struct errbuf eb = {0};
@@ -277,9 +280,11 @@ int document_parse_array(struct slice text, const struct document_limits *limits
         document_problems_add(problems, true, "a %s document is an array [{...},...]; found %s", what, shown);
         free(shown);
     } else if (n == 0) {
-        document_problems_add(problems, true, "the %s document is empty; it must list at least one %s", what, what);
+        document_problems_add(problems, true, "the %s document is empty; it must list at least one %s", what,
+                              what);
     } else {
-        document_problems_add(problems, true, "the document lists %d %ss; allowed are up to %u", n, what, elements_max);
+        document_problems_add(problems, true, "the document lists %d %ss; allowed are up to %u", n, what,
+                              elements_max);
     }
     cJSON_Delete(array);
     return ERR_INVAL;

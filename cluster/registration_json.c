@@ -105,8 +105,8 @@ static bool parse_topic_text(struct slice text, struct topic_config_table *t)
 {
     struct slice name = take_word(&text);
     int64_t read_queues, write_queues, perm;
-    if (name.len == 0 || slice_to_i64(take_word(&text), &read_queues) != 0 || slice_to_i64(take_word(&text), &write_queues) != 0 ||
-        slice_to_i64(take_word(&text), &perm) != 0)
+    if (name.len == 0 || slice_to_i64(take_word(&text), &read_queues) != 0 ||
+        slice_to_i64(take_word(&text), &write_queues) != 0 || slice_to_i64(take_word(&text), &perm) != 0)
         return false;
     struct topic_config *topic = topic_config_table_add(t, name);
     topic->read_queues = (int)read_queues;
@@ -114,7 +114,8 @@ static bool parse_topic_text(struct slice text, struct topic_config_table *t)
     topic->perm = (int)perm;
     topic->multi_tag = slice_eq_str(take_word(&text), "MULTI_TAG");
     struct buf attributes = {0};
-    if (text.len > 2 && json_dialect_compact(text, JSON_DEPTH_MAX, &attributes, NULL) == 0 && buf_data(&attributes)[0] == '{')
+    if (text.len > 2 && json_dialect_compact(text, JSON_DEPTH_MAX, &attributes, NULL) == 0 &&
+        buf_data(&attributes)[0] == '{')
         topic->attributes = buf_steal_str(&attributes);
     buf_fini(&attributes);
     return true;
@@ -129,7 +130,8 @@ static int parse_plain(struct slice plain, struct register_body *b, struct errbu
     int rc = data_version_parse(block, &b->topics.version, eb);
     for (int32_t i = 0; rc == 0 && i < topics; i++) {
         if (!take_block(&plain, &block) || !parse_topic_text(block, &b->topics))
-            rc = errbuf_set(eb, ERR_PROTO, "registration: topic %d of %d is cut off or malformed", (int)i + 1, (int)topics);
+            rc = errbuf_set(eb, ERR_PROTO, "registration: topic %d of %d is cut off or malformed", (int)i + 1,
+                            (int)topics);
     }
     if (rc == 0 && take_block(&plain, &block)) {
         cJSON *list = json_dialect_parse(block, NULL, NULL);
@@ -139,13 +141,15 @@ static int parse_plain(struct slice plain, struct register_body *b, struct errbu
     return rc;
 }
 
-int register_body_parse(struct slice body, bool compressed, size_t plain_bytes_max, struct register_body *out, struct errbuf *eb)
+int register_body_parse(struct slice body, bool compressed, size_t plain_bytes_max, struct register_body *out,
+                        struct errbuf *eb)
 {
     struct register_body b = {0};
     struct buf plain = {0};
     int rc = 0;
     if (body.len > plain_bytes_max) {
-        rc = errbuf_set(eb, ERR_TOOBIG, "registration: %zu bytes; allowed are up to %zu", body.len, plain_bytes_max);
+        rc = errbuf_set(eb, ERR_TOOBIG, "registration: %zu bytes; allowed are up to %zu", body.len,
+                        plain_bytes_max);
     } else if (body.len > 0 && compressed) {
         rc = inflate_all(body, plain_bytes_max, &plain, eb);
         if (rc == 0)
@@ -189,7 +193,8 @@ static void print_plain(const struct register_body *b, struct buf *out)
     buf_append_be32(out, b->topics.count);
     for (unsigned i = 0; i < b->topics.count; i++) {
         const struct topic_config *t = &b->topics.items[i];
-        buf_printf(&block, "%s %d %d %d %s", t->name, t->read_queues, t->write_queues, t->perm, t->multi_tag ? "MULTI_TAG" : "SINGLE_TAG");
+        buf_printf(&block, "%s %d %d %d %s", t->name, t->read_queues, t->write_queues, t->perm,
+                   t->multi_tag ? "MULTI_TAG" : "SINGLE_TAG");
         if (t->attributes != NULL)
             buf_printf(&block, " %s", t->attributes);
         append_block(out, &block);
@@ -215,7 +220,8 @@ void register_body_print(const struct register_body *b, bool compressed, struct 
     uLongf size = compressBound(buf_len(&plain));
     char *room = buf_reserve(out, size);
     /* Cannot fail: the room is what zlib asked for, and memory aborts in buf_reserve. */
-    if (compress2((Bytef *)room, &size, (const Bytef *)buf_data(&plain), buf_len(&plain), Z_DEFAULT_COMPRESSION) == Z_OK)
+    if (compress2((Bytef *)room, &size, (const Bytef *)buf_data(&plain), buf_len(&plain),
+                  Z_DEFAULT_COMPRESSION) == Z_OK)
         buf_commit(out, size);
     buf_fini(&plain);
 }

@@ -1,7 +1,8 @@
 /* route_json.c - TopicRouteData and ClusterInfo: building, printing, reading.
  *
  * Threads: one owner at a time. Invariant: addresses of a broker are sorted by id; ids are unique.
- * The Go client cuts brokerAddrs apart by ',' and ':' after deleting quotes, so what is printed has no blank anywhere. */
+ * The Go client cuts brokerAddrs apart by ',' and ':' after deleting quotes, so what is printed has no blank
+ * anywhere. */
 #include "cluster/route.h"
 
 #include "base/json_dialect.h"
@@ -43,7 +44,8 @@ void cluster_info_fini(struct cluster_info *c)
     *c = (struct cluster_info){0};
 }
 
-static struct route_broker *add_broker(struct route_broker **brokers, unsigned *count, struct slice cluster, struct slice name)
+static struct route_broker *add_broker(struct route_broker **brokers, unsigned *count, struct slice cluster,
+                                       struct slice name)
 {
     *brokers = mem_realloc(*brokers, (*count + 1) * sizeof **brokers);
     struct route_broker *b = &(*brokers)[(*count)++];
@@ -77,11 +79,15 @@ void route_broker_add_address(struct route_broker *b, int64_t broker_id, struct 
     b->address_count++;
 }
 
-void topic_route_add_queue(struct topic_route *r, struct slice broker_name, int read_queues, int write_queues, int perm, int sys_flag)
+void topic_route_add_queue(struct topic_route *r, struct slice broker_name, int read_queues, int write_queues,
+                           int perm, int sys_flag)
 {
     r->queues = mem_realloc(r->queues, (r->queue_count + 1) * sizeof *r->queues);
     r->queues[r->queue_count++] = (struct route_queue){
-        .broker_name = slice_dup(broker_name), .read_queues = read_queues, .write_queues = write_queues, .perm = perm,
+        .broker_name = slice_dup(broker_name),
+        .read_queues = read_queues,
+        .write_queues = write_queues,
+        .perm = perm,
         .sys_flag = sys_flag,
     };
 }
@@ -115,7 +121,8 @@ const struct route_broker *topic_route_lookup_broker(const struct topic_route *r
 
 const char *route_broker_master(const struct route_broker *b)
 {
-    return b->address_count > 0 && b->addresses[0].broker_id == ROUTE_MASTER_ID ? b->addresses[0].address : NULL;
+    return b->address_count > 0 && b->addresses[0].broker_id == ROUTE_MASTER_ID ? b->addresses[0].address
+                                                                                : NULL;
 }
 
 /* --- printing --- */
@@ -140,8 +147,10 @@ static void print_queue(const struct route_queue *q, struct buf *out)
     buf_append_str(out, "{\"brokerName\":");
     json_append_string(out, slice_str(q->broker_name));
     /* topicSynFlag is what Go and Java up to 4.8 read, topicSysFlag what later ones read. */
-    buf_printf(out, ",\"perm\":%d,\"readQueueNums\":%d,\"topicSynFlag\":%d,\"topicSysFlag\":%d,\"writeQueueNums\":%d}", q->perm,
-               q->read_queues, q->sys_flag, q->sys_flag, q->write_queues);
+    buf_printf(
+        out,
+        ",\"perm\":%d,\"readQueueNums\":%d,\"topicSynFlag\":%d,\"topicSysFlag\":%d,\"writeQueueNums\":%d}",
+        q->perm, q->read_queues, q->sys_flag, q->sys_flag, q->write_queues);
 }
 
 void topic_route_print(const struct topic_route *r, bool quoted_ids, struct buf *out)
@@ -216,7 +225,8 @@ static void read_addresses(const cJSON *broker, struct route_broker *b)
     const cJSON *address;
     cJSON_ArrayForEach(address, json_member(broker, "brokerAddrs")) {
         int64_t id;
-        if (cJSON_IsString(address) && address->string != NULL && slice_to_i64(slice_str(address->string), &id) == 0)
+        if (cJSON_IsString(address) && address->string != NULL &&
+            slice_to_i64(slice_str(address->string), &id) == 0)
             route_broker_add_address(b, id, slice_str(address->valuestring));
     }
 }
@@ -242,7 +252,8 @@ static int read_route(const cJSON *tree, struct topic_route *r, struct errbuf *e
         if (name.len == 0)
             return errbuf_set(eb, ERR_PROTO, "topic route: queueDatas has an entry without brokerName");
         int flag = (int)json_member_i64(item, "topicSysFlag", json_member_i64(item, "topicSynFlag", 0));
-        topic_route_add_queue(r, name, (int)json_member_i64(item, "readQueueNums", 0), (int)json_member_i64(item, "writeQueueNums", 0),
+        topic_route_add_queue(r, name, (int)json_member_i64(item, "readQueueNums", 0),
+                              (int)json_member_i64(item, "writeQueueNums", 0),
                               (int)json_member_i64(item, "perm", 0), flag);
     }
     struct slice order = json_member_str(tree, "orderTopicConf");

@@ -1,7 +1,8 @@
 /* topic_document_json.c - the topic document: JSON to topics and policies, defaults, checks of the whole.
  *
  * Threads: parsing on one; a parsed document is immutable but for its reference count (atomic).
- * Invariants: 1. Topic names are unique and safe as file names.   2. producers and consumers of a topic are sorted by app. */
+ * Invariants: 1. Topic names are unique and safe as file names.   2. producers and consumers of a topic are
+ * sorted by app. */
 #include "cluster/topic_document.h"
 
 #include "base/mem.h"
@@ -45,8 +46,8 @@ static const char *const topic_fields[] = {
 };
 static const char *const producer_fields[] = {"nearby", "seq", "single", "weight", "txTimeout"};
 static const char *const consumer_fields[] = {
-    "nearby", "paused", "archive", "retry", "seq", "selector", "role", "offsetMode", "retryPolicy", "ackTimeout",
-    "batchSize", "prefetchSize", "concurrentConsume", "delay",
+    "nearby",     "paused",      "archive",    "retry",     "seq",          "selector",          "role",
+    "offsetMode", "retryPolicy", "ackTimeout", "batchSize", "prefetchSize", "concurrentConsume", "delay",
 };
 static const char *const retry_fields[] = {
     "maxRetrys", "maxRetryDelay", "retryDelay", "useExponentialBackOff", "backOffMultiplier", "expireTime",
@@ -54,8 +55,16 @@ static const char *const retry_fields[] = {
 
 /* Names that RocketMQ gives to its own topics. */
 static const char *const system_topics[] = {
-    "TBW102", "SCHEDULE_TOPIC_XXXX", "BenchmarkTest", "RMQ_SYS_TRANS_HALF_TOPIC", "RMQ_SYS_TRACE_TOPIC",
-    "RMQ_SYS_TRANS_OP_HALF_TOPIC", "TRANS_CHECK_MAX_TIME_TOPIC", "SELF_TEST_TOPIC", "OFFSET_MOVED_EVENT", "CHECKPOINT_TOPIC",
+    "TBW102",
+    "SCHEDULE_TOPIC_XXXX",
+    "BenchmarkTest",
+    "RMQ_SYS_TRANS_HALF_TOPIC",
+    "RMQ_SYS_TRACE_TOPIC",
+    "RMQ_SYS_TRANS_OP_HALF_TOPIC",
+    "TRANS_CHECK_MAX_TIME_TOPIC",
+    "SELF_TEST_TOPIC",
+    "OFFSET_MOVED_EVENT",
+    "CHECKPOINT_TOPIC",
 };
 
 #define JMQ_MS_MAX INT32_MAX /* JMQ keeps times in an int */
@@ -63,8 +72,12 @@ static const char *const system_topics[] = {
 struct topic_retry_policy topic_retry_policy_default(void)
 {
     return (struct topic_retry_policy){
-        .max_retrys = 0, .retry_delay_ms = 1000, .max_retry_delay_ms = 300000, .use_exponential_back_off = true,
-        .back_off_multiplier = 2.0, .expire_time_ms = 259200000,
+        .max_retrys = 0,
+        .retry_delay_ms = 1000,
+        .max_retry_delay_ms = 300000,
+        .use_exponential_back_off = true,
+        .back_off_multiplier = 2.0,
+        .expire_time_ms = 259200000,
     };
 }
 
@@ -85,7 +98,8 @@ static void read_name(const struct fields *f, struct topic_entry *t, struct docu
     }
     for (int i = 0; i < COUNT(system_topics); i++) {
         if (slice_eq_str(name, system_topics[i])) {
-            fields_note(f, true, "topic", "\"%s\" is the name of a system topic; choose another", system_topics[i]);
+            fields_note(f, true, "topic", "\"%s\" is the name of a system topic; choose another",
+                        system_topics[i]);
             return;
         }
     }
@@ -130,12 +144,14 @@ static void read_queues(const struct reader *r, const struct fields *f, struct t
     const cJSON *value = cJSON_GetObjectItemCaseSensitive(f->object, "queues");
     bool given = value != NULL && !cJSON_IsNull(value);
     t->queues = t->type == CLUSTER_TOPIC_SEQUENTIAL ? 1 : r->limits.queues_default;
-    if (fields_int(f, "queues", TOPIC_QUEUES_MIN, TOPIC_QUEUES_MAX, &queues) && t->type != CLUSTER_TOPIC_SEQUENTIAL)
+    if (fields_int(f, "queues", TOPIC_QUEUES_MIN, TOPIC_QUEUES_MAX, &queues) &&
+        t->type != CLUSTER_TOPIC_SEQUENTIAL)
         t->queues = (int)queues;
     if (!given && t->type != CLUSTER_TOPIC_SEQUENTIAL)
         fields_note(f, false, "queues", "is missing: %d per group are taken", t->queues);
     if (t->type == CLUSTER_TOPIC_SEQUENTIAL && t->group_count > 1)
-        fields_note(f, false, "groups", "a SEQUENTIAL topic with %u groups is in order within each group only", t->group_count);
+        fields_note(f, false, "groups",
+                    "a SEQUENTIAL topic with %u groups is in order within each group only", t->group_count);
 }
 
 /* --- policies --- */
@@ -159,7 +175,8 @@ static bool is_app_name(const char *name)
 }
 
 /* Checks a map app -> policy; returns the number of apps, 0 with *given false when it is absent. */
-static unsigned check_map(const struct reader *r, const struct fields *f, const char *map, const cJSON **out, bool *given)
+static unsigned check_map(const struct reader *r, const struct fields *f, const char *map, const cJSON **out,
+                          bool *given)
 {
     const cJSON *m = cJSON_GetObjectItemCaseSensitive(f->object, map);
     *given = m != NULL && !cJSON_IsNull(m);
@@ -181,7 +198,9 @@ static unsigned check_map(const struct reader *r, const struct fields *f, const 
     const cJSON *policy;
     cJSON_ArrayForEach(policy, m) {
         if (!is_app_name(policy->string))
-            fields_note(f, true, map, "\"%.80s\" is no app name; allowed: 1 to 200 bytes without blanks, / and @", policy->string);
+            fields_note(f, true, map,
+                        "\"%.80s\" is no app name; allowed: 1 to 200 bytes without blanks, / and @",
+                        policy->string);
         else if (!cJSON_IsObject(policy) && !cJSON_IsNull(policy))
             fields_refuse(&below, policy->string, policy, "a policy object such as {}");
     }
@@ -254,7 +273,8 @@ static void read_retry_policy(const struct reader *r, const struct fields *f, st
         p->back_off_multiplier = topic_retry_policy_default().back_off_multiplier;
 }
 
-static void read_consumer(const struct reader *r, const struct fields *f, const struct topic_entry *t, struct consumer_policy *c)
+static void read_consumer(const struct reader *r, const struct fields *f, const struct topic_entry *t,
+                          struct consumer_policy *c)
 {
     int64_t v;
     struct slice selector;
@@ -284,7 +304,8 @@ static void read_consumer(const struct reader *r, const struct fields *f, const 
 }
 
 /* Both policies begin with their app's name. */
-static_assert(offsetof(struct producer_policy, app) == 0 && offsetof(struct consumer_policy, app) == 0, "see compare_apps");
+static_assert(offsetof(struct producer_policy, app) == 0 && offsetof(struct consumer_policy, app) == 0,
+              "see compare_apps");
 
 static int compare_apps(const void *a, const void *b)
 {
@@ -301,7 +322,9 @@ static void read_producers(const struct reader *r, const struct fields *f, struc
     cJSON_ArrayForEach(policy, map) {
         struct producer_policy *p = &all[t->producer_count++];
         p->app = document_mem_str(&r->d->mem, slice_str(policy->string));
-        struct fields below = {.problems = f->problems, .object = policy, .element = f->element,
+        struct fields below = {.problems = f->problems,
+                               .object = policy,
+                               .element = f->element,
                                .path = policy_path(r, "producers", p->app)};
         read_producer(r, &below, p);
     }
@@ -319,7 +342,9 @@ static void read_consumers(const struct reader *r, const struct fields *f, struc
     cJSON_ArrayForEach(policy, map) {
         struct consumer_policy *c = &all[t->consumer_count++];
         c->app = document_mem_str(&r->d->mem, slice_str(policy->string));
-        struct fields below = {.problems = f->problems, .object = policy, .element = f->element,
+        struct fields below = {.problems = f->problems,
+                               .object = policy,
+                               .element = f->element,
                                .path = policy_path(r, "consumers", c->app)};
         read_consumer(r, &below, t, c);
     }
@@ -361,7 +386,8 @@ static void read_element(const struct reader *r, unsigned index, const cJSON *ob
     struct topic_node *same;
     HASH_FIND_STR(r->d->by_name, t->name, same);
     if (same != NULL)
-        document_problems_add(r->problems, true, "%s: the same topic as element %u; a topic may be listed once", label,
+        document_problems_add(r->problems, true,
+                              "%s: the same topic as element %u; a topic may be listed once", label,
                               same->entry.index);
     else
         HASH_ADD_KEYPTR(hh, r->d->by_name, t->name, strlen(t->name), n);
@@ -473,12 +499,14 @@ static const void *lookup_app(struct slice app, const void *policies, unsigned c
 
 const struct producer_policy *topic_entry_producer(const struct topic_entry *t, struct slice app)
 {
-    return t->producer_count == 0 ? NULL : lookup_app(app, t->producers, t->producer_count, sizeof *t->producers);
+    return t->producer_count == 0 ? NULL
+                                  : lookup_app(app, t->producers, t->producer_count, sizeof *t->producers);
 }
 
 const struct consumer_policy *topic_entry_consumer(const struct topic_entry *t, struct slice app)
 {
-    return t->consumer_count == 0 ? NULL : lookup_app(app, t->consumers, t->consumer_count, sizeof *t->consumers);
+    return t->consumer_count == 0 ? NULL
+                                  : lookup_app(app, t->consumers, t->consumer_count, sizeof *t->consumers);
 }
 
 void cluster_documents_cross_check(const struct broker_document *brokers, const struct topic_document *topics,
@@ -490,8 +518,10 @@ void cluster_documents_cross_check(const struct broker_document *brokers, const 
         const struct topic_entry *t = &topics->nodes[i].entry;
         for (unsigned g = 0; g < t->group_count; g++) {
             if (!broker_document_has_group(brokers, slice_str(t->groups[g])))
-                document_problems_add(problems, false, "topic %s names the group %s, which no broker of the broker document has",
-                                      t->name, t->groups[g]);
+                document_problems_add(
+                    problems, false,
+                    "topic %s names the group %s, which no broker of the broker document has", t->name,
+                    t->groups[g]);
         }
     }
 }

@@ -52,10 +52,10 @@ const char *cluster_topic_type_word(enum cluster_topic_type type)
     return "UNSET";
 }
 
-#define WORD_PARSE(name, text)         \
-    if (slice_eq_str(word, text)) {    \
-        *out = name;                   \
-        return 0;                      \
+#define WORD_PARSE(name, text)      \
+    if (slice_eq_str(word, text)) { \
+        *out = name;                \
+        return 0;                   \
     }
 
 int cluster_permission_parse(struct slice word, enum cluster_permission *out)

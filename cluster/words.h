@@ -1,6 +1,8 @@
-/* words.h - the fixed words of cluster documents (roles, permissions, ...) and what a role and a permission allow together.
+/* words.h - the fixed words of cluster documents (roles, permissions, ...) and what a role and a permission
+ * allow together.
  *
- * The numbers are JMQ's ordinals: documents may give either the exact word or the number. Threads: any; no state. */
+ * The numbers are JMQ's ordinals: documents may give either the exact word or the number. Threads: any; no
+ * state. */
 #ifndef CJMQ_CLUSTER_WORDS_H
 #define CJMQ_CLUSTER_WORDS_H
 
@@ -9,12 +11,13 @@
 #include <stdbool.h>
 
 /* X(enumerator, word) in the order of JMQ's ordinals. */
-#define CLUSTER_ROLE_TABLE(X) X(CLUSTER_ROLE_NONE, "NONE") X(CLUSTER_ROLE_MASTER, "MASTER") X(CLUSTER_ROLE_SLAVE, "SLAVE") \
-    X(CLUSTER_ROLE_BACKUP, "BACKUP")
+#define CLUSTER_ROLE_TABLE(X) X(CLUSTER_ROLE_NONE, "NONE") X(CLUSTER_ROLE_MASTER, "MASTER") \
+    X(CLUSTER_ROLE_SLAVE, "SLAVE") X(CLUSTER_ROLE_BACKUP, "BACKUP")
 /* READ and WRITE are bits, FULL is both. */
 #define CLUSTER_PERMISSION_TABLE(X) X(CLUSTER_PERMISSION_NONE, "NONE") X(CLUSTER_PERMISSION_READ, "READ") \
     X(CLUSTER_PERMISSION_WRITE, "WRITE") X(CLUSTER_PERMISSION_FULL, "FULL")
-#define CLUSTER_SYNC_MODE_TABLE(X) X(CLUSTER_SYNC_ASYNCHRONOUS, "ASYNCHRONOUS") X(CLUSTER_SYNC_SYNCHRONOUS, "SYNCHRONOUS")
+#define CLUSTER_SYNC_MODE_TABLE(X) X(CLUSTER_SYNC_ASYNCHRONOUS, "ASYNCHRONOUS") \
+    X(CLUSTER_SYNC_SYNCHRONOUS, "SYNCHRONOUS")
 #define CLUSTER_RETRY_TYPE_TABLE(X) X(CLUSTER_RETRY_DB, "DB") X(CLUSTER_RETRY_REMOTE, "REMOTE")
 #define CLUSTER_TOPIC_TYPE_TABLE(X) X(CLUSTER_TOPIC_TOPIC, "TOPIC") X(CLUSTER_TOPIC_BROADCAST, "BROADCAST") \
     X(CLUSTER_TOPIC_SEQUENTIAL, "SEQUENTIAL")
@@ -56,8 +59,8 @@ enum cluster_role cluster_role_of_port(unsigned port);
 enum cluster_permission cluster_permission_of_role(enum cluster_role role);
 /* JMQ's management (telnet) port: port % 10000 + 10000. */
 unsigned cluster_management_port(unsigned port);
-/* The app name without its client's own part: up to the last '.', when that is not at position 0 ("a.b.c" -> "a.b",
- * ".x" -> ".x"). A view into `app`. */
+/* The app name without its client's own part: up to the last '.', when that is not at position 0 ("a.b.c" ->
+ * "a.b", ".x" -> ".x"). A view into `app`. */
 struct slice cluster_app_base(struct slice app);
 
 #endif

@@ -13,9 +13,11 @@ enum { NAME_MAX_BYTES = 127, ADDRESS_MAX_BYTES = 255 };
 
 bool registry_require(const struct request *req, const char *field, size_t max, struct slice *out)
 {
-    if (command_get(req->cmd, field, out) && out->len > 0 && out->len <= max && memchr(out->ptr, '\0', out->len) == NULL)
+    if (command_get(req->cmd, field, out) && out->len > 0 && out->len <= max &&
+        memchr(out->ptr, '\0', out->len) == NULL)
         return true;
-    request_reply_error(req, RESP_SYSTEM_ERROR, "ext field %s is missing, empty or longer than %zu bytes", field, max);
+    request_reply_error(req, RESP_SYSTEM_ERROR, "ext field %s is missing, empty or longer than %zu bytes",
+                        field, max);
     return false;
 }
 
@@ -35,8 +37,10 @@ static bool read_identity(const struct request *req, struct identity *id)
     const char *colon = memrchr(id->address.ptr, ':', id->address.len);
     int64_t port = 0;
     size_t host_len = colon == NULL ? 0 : (size_t)(colon - id->address.ptr);
-    if (host_len == 0 || slice_to_i64(slice_of(colon + 1, id->address.len - host_len - 1), &port) != 0 || port < 1 || port > 65535) {
-        request_reply_error(req, RESP_SYSTEM_ERROR, "brokerAddr \"%.*s\" is not host:port", SLICE_ARG(id->address));
+    if (host_len == 0 || slice_to_i64(slice_of(colon + 1, id->address.len - host_len - 1), &port) != 0 ||
+        port < 1 || port > 65535) {
+        request_reply_error(req, RESP_SYSTEM_ERROR, "brokerAddr \"%.*s\" is not host:port",
+                            SLICE_ARG(id->address));
         return false;
     }
     id->broker_id = 0;
@@ -61,8 +65,10 @@ static bool crc_fits(const struct request *req)
 static void read_place(const struct request *req, struct live_registration *reg)
 {
     struct slice role, permission;
-    reg->has_place = command_get(req->cmd, REGISTER_FIELD_ROLE, &role) && command_get(req->cmd, REGISTER_FIELD_PERMISSION, &permission) &&
-                     cluster_role_parse(role, &reg->role) == 0 && cluster_permission_parse(permission, &reg->permission) == 0;
+    reg->has_place = command_get(req->cmd, REGISTER_FIELD_ROLE, &role) &&
+                     command_get(req->cmd, REGISTER_FIELD_PERMISSION, &permission) &&
+                     cluster_role_parse(role, &reg->role) == 0 &&
+                     cluster_permission_parse(permission, &reg->permission) == 0;
 }
 
 static void reply_registered(struct registry *r, const struct request *req, const struct identity *id)
@@ -88,8 +94,9 @@ static void log_registration(const struct identity *id, enum live_change change,
 {
     if (change == LIVE_KNOWN)
         return;
-    log_info("broker %s address=%.*s group=%.*s id=%lld cluster=%.*s peer=%s", change == LIVE_NEW_BROKER ? "registered" : "moved",
-             SLICE_ARG(id->address), SLICE_ARG(id->group), (long long)id->broker_id, SLICE_ARG(id->cluster), peer);
+    log_info("broker %s address=%.*s group=%.*s id=%lld cluster=%.*s peer=%s",
+             change == LIVE_NEW_BROKER ? "registered" : "moved", SLICE_ARG(id->address), SLICE_ARG(id->group),
+             (long long)id->broker_id, SLICE_ARG(id->cluster), peer);
 }
 
 void registry_on_register(void *arg, struct request *req)
@@ -105,19 +112,30 @@ void registry_on_register(void *arg, struct request *req)
         return;
     }
     bool compressed = command_get_bool(req->cmd, "compressed", false);
-    if (register_body_parse(req->cmd->body, compressed, (size_t)r->settings->registerBytesMax, &body, &eb) != 0) {
+    if (register_body_parse(req->cmd->body, compressed, (size_t)r->settings->registerBytesMax, &body, &eb) !=
+        0) {
         log_warn("registration refused address=%.*s reason=%s", SLICE_ARG(id.address), eb.text);
         request_reply_error(req, RESP_SYSTEM_ERROR, "%s", eb.text);
         return;
     }
     struct live_registration reg = {
-        .cluster = id.cluster, .group = id.group, .address = id.address, .broker_id = id.broker_id, .ha_address = SLICE_LIT(""),
-        .conn_id = conn_id(req->conn), .expire_ms = r->settings->brokerExpireMs, .body = &body, .mono_ms = clock_mono_ms(),
-        .wall_ms = clock_wall_ms(), .brokers_max = (unsigned)r->settings->brokersMax, .topics_max = (unsigned)r->settings->topicsMax,
+        .cluster = id.cluster,
+        .group = id.group,
+        .address = id.address,
+        .broker_id = id.broker_id,
+        .ha_address = SLICE_LIT(""),
+        .conn_id = conn_id(req->conn),
+        .expire_ms = r->settings->brokerExpireMs,
+        .body = &body,
+        .mono_ms = clock_mono_ms(),
+        .wall_ms = clock_wall_ms(),
+        .brokers_max = (unsigned)r->settings->brokersMax,
+        .topics_max = (unsigned)r->settings->topicsMax,
     };
     command_get(req->cmd, "haServerAddr", &reg.ha_address);
     int64_t expire;
-    if (command_get_i64(req->cmd, "heartbeatTimeoutMillis", &expire, NULL) == 0 && expire >= 1000 && expire <= 86400000)
+    if (command_get_i64(req->cmd, "heartbeatTimeoutMillis", &expire, NULL) == 0 && expire >= 1000 &&
+        expire <= 86400000)
         reg.expire_ms = expire;
     read_place(req, &reg);
     enum live_change change;
@@ -166,7 +184,9 @@ void registry_on_query_version(void *arg, struct request *req)
         data_version_print(&b->version, &body);
     }
     struct command_out_field field = FIELD_TEXT("changed", changed ? SLICE_LIT("true") : SLICE_LIT("false"));
-    request_reply(req, &(struct reply){.code = RESP_SUCCESS, .fields = &field, .field_count = 1, .body = buf_slice(&body)});
+    request_reply(
+        req,
+        &(struct reply){.code = RESP_SUCCESS, .fields = &field, .field_count = 1, .body = buf_slice(&body)});
     buf_fini(&body);
 }
 

@@ -33,12 +33,14 @@ static struct status_row *collect_rows(const struct route_sources *s, unsigned *
     struct status_row *rows = mem_zalloc((listed + HASH_COUNT(s->live->brokers) + 1) * sizeof *rows);
     unsigned n = 0;
     for (const struct live_broker *b = s->live->brokers; b != NULL; b = b->hh.next)
-        rows[n++] = (struct status_row){route_broker_place(s, b), b->address, b->group->cluster, b->heard_wall_ms, true};
+        rows[n++] = (struct status_row){route_broker_place(s, b), b->address, b->group->cluster,
+                                        b->heard_wall_ms, true};
     for (unsigned i = 0; i < listed; i++) {
         const struct broker_entry *e = broker_document_at(s->brokers, i);
         if (live_table_lookup(s->live, slice_str(e->address)) == NULL)
             rows[n++] = (struct status_row){
-                .place = {e->group, e->role, e->permission, e->rocketmq_id, e}, .address = e->address,
+                .place = {e->group, e->role, e->permission, e->rocketmq_id, e},
+                .address = e->address,
             };
     }
     qsort(rows, n, sizeof *rows, compare_rows);
@@ -52,9 +54,12 @@ static void print_json_row(const struct status_row *row, struct buf *out)
     json_append_string(out, slice_str(row->address));
     buf_append_str(out, ",\"group\":");
     json_append_string(out, slice_str(row->place.group));
-    buf_printf(out, ",\"role\":\"%s\",\"permission\":\"%s\",\"alive\":%s,\"lastHeartbeat\":%" PRId64 ",\"source\":\"%s\",\"brokerId\":%" PRId64,
-               cluster_role_word(row->place.role), cluster_permission_word(row->place.permission), row->alive ? "true" : "false",
-               row->heard_wall_ms, row->place.entry != NULL ? "document" : "properties", row->place.broker_id);
+    buf_printf(out,
+               ",\"role\":\"%s\",\"permission\":\"%s\",\"alive\":%s,\"lastHeartbeat\":%" PRId64
+               ",\"source\":\"%s\",\"brokerId\":%" PRId64,
+               cluster_role_word(row->place.role), cluster_permission_word(row->place.permission),
+               row->alive ? "true" : "false", row->heard_wall_ms,
+               row->place.entry != NULL ? "document" : "properties", row->place.broker_id);
     if (row->cluster != NULL) {
         buf_append_str(out, ",\"cluster\":");
         json_append_string(out, slice_str(row->cluster));
@@ -86,7 +91,8 @@ void cluster_status_print_json(const struct route_sources *s, struct buf *out)
 
 enum { COLUMN_MAX = 60, COLUMNS_MAX = 8 };
 
-/* Cells are kept as text, then printed with each column as wide as its widest cell (at most COLUMN_MAX counts). */
+/* Cells are kept as text, then printed with each column as wide as its widest cell (at most COLUMN_MAX
+ * counts). */
 struct table {
     unsigned columns;
     char **cells;
@@ -145,7 +151,8 @@ void cluster_status_print_table(const struct route_sources *s, int64_t now_wall_
         table_add(&t, mem_strdup(cluster_permission_word(row->place.permission)));
         table_add(&t, mem_strdup(row->address));
         table_add(&t, mem_strdup(row->alive ? "yes" : "no"));
-        table_add(&t, row->alive ? mem_printf("%" PRId64 " s ago", (now_wall_ms - row->heard_wall_ms) / 1000) : mem_strdup("-"));
+        table_add(&t, row->alive ? mem_printf("%" PRId64 " s ago", (now_wall_ms - row->heard_wall_ms) / 1000)
+                                 : mem_strdup("-"));
         table_add(&t, mem_strdup(row->place.entry != NULL ? "document" : "properties"));
     }
     table_print_and_free(&t, out);
@@ -157,7 +164,8 @@ static char *groups_cell(const struct route_sources *s, const struct topic_entry
 {
     struct buf cell = {0};
     for (unsigned i = 0; i < t->group_count; i++)
-        buf_printf(&cell, "%s%s%s", i == 0 ? "" : ",", t->groups[i], route_group_is_alive(s, slice_str(t->groups[i])) ? "" : "!");
+        buf_printf(&cell, "%s%s%s", i == 0 ? "" : ",", t->groups[i],
+                   route_group_is_alive(s, slice_str(t->groups[i])) ? "" : "!");
     if (t->group_count == 0)
         buf_append_char(&cell, '-');
     return buf_steal_str(&cell);
@@ -173,7 +181,9 @@ static char *state_cell(const struct route_sources *s, const char *topic)
     for (unsigned i = 0; i < route.queue_count; i++)
         perm |= route.queues[i].perm;
     topic_route_fini(&route);
-    return mem_strdup((perm & PERM_BIT_WRITE) == 0 ? "read only" : (perm & PERM_BIT_READ) == 0 ? "write only" : "ok");
+    return mem_strdup((perm & PERM_BIT_WRITE) == 0  ? "read only"
+                      : (perm & PERM_BIT_READ) == 0 ? "write only"
+                                                    : "ok");
 }
 
 static void add_listed_topic(const struct route_sources *s, const struct topic_entry *e, struct table *t)
@@ -187,7 +197,8 @@ static void add_listed_topic(const struct route_sources *s, const struct topic_e
     table_add(t, state_cell(s, e->name));
 }
 
-static void add_registered_topic(const struct route_sources *s, const struct live_topic *topic, struct table *t)
+static void add_registered_topic(const struct route_sources *s, const struct live_topic *topic,
+                                 struct table *t)
 {
     struct buf groups = {0};
     int queues = 0;
@@ -206,7 +217,8 @@ static void add_registered_topic(const struct route_sources *s, const struct liv
 
 void cluster_status_print_topics(const struct route_sources *s, struct buf *out)
 {
-    static const char *const titles[] = {"topic", "type", "queues", "groups", "producers", "consumers", "state"};
+    static const char *const titles[] = {"topic",     "type",      "queues", "groups",
+                                         "producers", "consumers", "state"};
     unsigned listed = s->topics == NULL ? 0 : topic_document_count(s->topics);
     if (listed == 0 && s->live->topics == NULL) {
         buf_append_str(out, "no topic: the topic document lists none, and no broker has registered one\n");

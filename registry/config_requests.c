@@ -27,13 +27,14 @@ static void put_kv(struct registry *r, struct request *req, struct slice ns, str
         return;
     }
     int rc;
-    if (ns.len + key.len + value.len > (uint64_t)r->settings->kvBytesMax || memchr(value.ptr, '\0', value.len) != NULL)
-        rc = errbuf_set(&eb, ERR_TOOBIG, "%zu bytes of namespace, key and value; kvBytesMax allows %lld", ns.len + key.len + value.len,
-                        (long long)r->settings->kvBytesMax);
+    if (ns.len + key.len + value.len > (uint64_t)r->settings->kvBytesMax ||
+        memchr(value.ptr, '\0', value.len) != NULL)
+        rc = errbuf_set(&eb, ERR_TOOBIG, "%zu bytes of namespace, key and value; kvBytesMax allows %lld",
+                        ns.len + key.len + value.len, (long long)r->settings->kvBytesMax);
     else
         rc = kv_config_put(&r->kv, r->db, ns, key, value, (unsigned)r->settings->kvEntriesMax, &eb);
-    log_info("KV put namespace=%.*s key=%.*s peer=%s outcome=%s", SLICE_ARG(ns), SLICE_ARG(key), conn_peer_text(req->conn),
-             rc == 0 ? "stored" : eb.text);
+    log_info("KV put namespace=%.*s key=%.*s peer=%s outcome=%s", SLICE_ARG(ns), SLICE_ARG(key),
+             conn_peer_text(req->conn), rc == 0 ? "stored" : eb.text);
     reply_outcome(req, rc, &eb);
 }
 
@@ -41,7 +42,8 @@ static void get_kv(struct registry *r, struct request *req, struct slice ns, str
 {
     const char *value = kv_config_lookup(&r->kv, ns, key);
     if (value == NULL) {
-        request_reply_error(req, RESP_QUERY_NOT_FOUND, "No config item, Namespace: %.*s Key: %.*s", SLICE_ARG(ns), SLICE_ARG(key));
+        request_reply_error(req, RESP_QUERY_NOT_FOUND, "No config item, Namespace: %.*s Key: %.*s",
+                            SLICE_ARG(ns), SLICE_ARG(key));
         return;
     }
     struct command_out_field field = FIELD_TEXT("value", slice_str(value));
@@ -65,7 +67,8 @@ void registry_on_kv(void *arg, struct request *req)
         break;
     default: {
         int rc = kv_config_delete(&r->kv, r->db, ns, key, &eb);
-        log_info("KV delete namespace=%.*s key=%.*s peer=%s", SLICE_ARG(ns), SLICE_ARG(key), conn_peer_text(req->conn));
+        log_info("KV delete namespace=%.*s key=%.*s peer=%s", SLICE_ARG(ns), SLICE_ARG(key),
+                 conn_peer_text(req->conn));
         reply_outcome(req, rc, &eb);
     }
     }
@@ -103,7 +106,8 @@ static int refuse(struct update *u, int code)
     return ERR_PERM;
 }
 
-/* RocketMQ refuses paths (its black list); here nothing that is read at start only can be changed while running. */
+/* RocketMQ refuses paths (its black list); here nothing that is read at start only can be changed while
+ * running. */
 static int apply_line(void *arg, struct slice key, struct slice value, unsigned line)
 {
     struct update *u = arg;
@@ -113,10 +117,13 @@ static int apply_line(void *arg, struct slice key, struct slice value, unsigned 
     if (u->code != 0)
         return ERR_PERM;
     bool known = settings_lookup(defs, n, key) != NULL;
-    bool black = slice_eq_str(key, "configBlackList") || slice_eq_str(key, "configStorePath") || slice_eq_str(key, "rocketmqHome");
+    bool black = slice_eq_str(key, "configBlackList") || slice_eq_str(key, "configStorePath") ||
+                 slice_eq_str(key, "rocketmqHome");
     if (black || (known && !registry_setting_is_live(key))) {
-        (void)errbuf_set(&u->eb, ERR_PERM, "%.*s cannot be changed while the registry runs; change its configuration file and restart",
-                         SLICE_ARG(key));
+        (void)errbuf_set(
+            &u->eb, ERR_PERM,
+            "%.*s cannot be changed while the registry runs; change its configuration file and restart",
+            SLICE_ARG(key));
         return refuse(u, RESP_NO_PERMISSION);
     }
     if (settings_assign(defs, n, u->r->settings, key, value, "update", &u->eb) != 0)
@@ -153,7 +160,8 @@ void registry_on_get_config(void *arg, struct request *req)
         const char *eol = memchr(rest.ptr, '\n', rest.len);
         size_t len = eol == NULL ? rest.len : (size_t)(eol - rest.ptr) + 1;
         struct slice line = slice_of(rest.ptr, len);
-        if (!slice_starts_with(line, SLICE_LIT("adminPassword=")) && !slice_starts_with(line, SLICE_LIT("adminUser=")))
+        if (!slice_starts_with(line, SLICE_LIT("adminPassword=")) &&
+            !slice_starts_with(line, SLICE_LIT("adminUser=")))
             buf_append_slice(&body, line);
         rest = slice_of(rest.ptr + len, rest.len - len);
     }

@@ -56,7 +56,8 @@ static void on_get(void *arg, struct telnet_call *call, enum document_kind kind,
 {
     struct registry *r = arg;
     struct document_outcome out = {0};
-    documents_get(r->documents, which_document(kind), version == DOCUMENT_VERSION_CURRENT ? DOCUMENT_NEWEST : version, &out);
+    documents_get(r->documents, which_document(kind),
+                  version == DOCUMENT_VERSION_CURRENT ? DOCUMENT_NEWEST : version, &out);
     reply_outcome(call, &out);
 }
 
@@ -89,7 +90,8 @@ static void on_diff(void *arg, struct telnet_call *call, enum document_kind kind
 {
     struct registry *r = arg;
     struct document_outcome out = {0};
-    documents_diff(r->documents, which_document(kind), from == DOCUMENT_VERSION_PREVIOUS ? DOCUMENT_PREVIOUS : from,
+    documents_diff(r->documents, which_document(kind),
+                   from == DOCUMENT_VERSION_PREVIOUS ? DOCUMENT_PREVIOUS : from,
                    to == DOCUMENT_VERSION_CURRENT ? DOCUMENT_NEWEST : to, &out);
     reply_outcome(call, &out);
 }
@@ -99,13 +101,18 @@ static void on_rollback(void *arg, struct telnet_call *call, enum document_kind 
     struct registry *r = arg;
     struct document_author author = author_of(call);
     struct document_outcome out = {0};
-    documents_rollback(r->documents, which_document(kind), version == DOCUMENT_VERSION_PREVIOUS ? DOCUMENT_PREVIOUS : version, &author,
-                       &out);
+    documents_rollback(r->documents, which_document(kind),
+                       version == DOCUMENT_VERSION_PREVIOUS ? DOCUMENT_PREVIOUS : version, &author, &out);
     reply_outcome(call, &out);
 }
 
 static const struct document_ops document_ops = {
-    .get = on_get, .set = on_set, .check = on_check, .history = on_history, .diff = on_diff, .rollback = on_rollback,
+    .get = on_get,
+    .set = on_set,
+    .check = on_check,
+    .history = on_history,
+    .diff = on_diff,
+    .rollback = on_rollback,
 };
 
 /* --- cluster, topics --- */
@@ -143,7 +150,8 @@ static void on_topics(struct telnet_call *call, void *arg)
 /* --- permiquery --- */
 
 /* What the document lets one app do with one topic. */
-static enum cluster_permission app_permission(const struct topic_document *topics, struct slice topic, struct slice app)
+static enum cluster_permission app_permission(const struct topic_document *topics, struct slice topic,
+                                              struct slice app)
 {
     const struct topic_entry *t = topic_document_lookup(topics, topic);
     if (t == NULL)
@@ -166,7 +174,9 @@ static void on_permiquery(struct telnet_call *call, void *arg)
 {
     struct registry *r = arg;
     struct telnet_option options[] = {
-        {.short_name = 'l', .long_name = "level"}, {.short_name = 't', .long_name = "topic"}, {.short_name = 'a', .long_name = "app"},
+        {.short_name = 'l', .long_name = "level"},
+        {.short_name = 't', .long_name = "topic"},
+        {.short_name = 'a', .long_name = "app"},
     };
     const struct topic_document *topics = documents_topics(r->documents);
     if (telnet_call_options(call, 1, options, 3, NULL) != 0 || !options[0].given) {
@@ -211,17 +221,26 @@ static void print_stat(const struct registry *r, struct buf *out)
     remoting_server_counters(r->server, &net);
     if (r->telnet != NULL)
         telnet_server_stats(r->telnet, &telnet);
-    buf_printf(out, "{\"brokerVersion\":%" PRId64 ",\"topicVersion\":%" PRId64, documents_version(r->documents, CLUSTER_DOCUMENT_BROKER),
+    buf_printf(out, "{\"brokerVersion\":%" PRId64 ",\"topicVersion\":%" PRId64,
+               documents_version(r->documents, CLUSTER_DOCUMENT_BROKER),
                documents_version(r->documents, CLUSTER_DOCUMENT_TOPIC));
-    buf_printf(out, ",\"brokersAlive\":%u,\"topicsRegistered\":%u,\"watchers\":%u,\"connections\":%u,\"consoleSessions\":%u",
-               HASH_COUNT(r->live.brokers), HASH_COUNT(r->live.topics), r->watchers.count, net.open, telnet.sessions);
-    buf_printf(out, ",\"registrations\":%" PRIu64 ",\"brokersLost\":%" PRIu64 ",\"routes\":%" PRIu64 ",\"routesMissing\":%" PRIu64
-               ",\"pushes\":%" PRIu64 ",\"wrongPasswords\":%" PRIu64,
-               r->counters.registrations, r->counters.brokers_lost, r->counters.routes, r->counters.routes_missing, r->counters.pushes,
+    buf_printf(out,
+               ",\"brokersAlive\":%u,\"topicsRegistered\":%u,\"watchers\":%u,\"connections\":%u,"
+               "\"consoleSessions\":%u",
+               HASH_COUNT(r->live.brokers), HASH_COUNT(r->live.topics), r->watchers.count, net.open,
+               telnet.sessions);
+    buf_printf(out,
+               ",\"registrations\":%" PRIu64 ",\"brokersLost\":%" PRIu64 ",\"routes\":%" PRIu64
+               ",\"routesMissing\":%" PRIu64 ",\"pushes\":%" PRIu64 ",\"wrongPasswords\":%" PRIu64,
+               r->counters.registrations, r->counters.brokers_lost, r->counters.routes,
+               r->counters.routes_missing, r->counters.pushes,
                r->counters.wrong_passwords + telnet.auth_failures);
-    buf_printf(out, ",\"requests\":%" PRIu64 ",\"replies\":%" PRIu64 ",\"bytesIn\":%" PRIu64 ",\"bytesOut\":%" PRIu64 ",\"refused\":%" PRIu64
-               ",\"malformed\":%" PRIu64 ",\"tooBig\":%" PRIu64 ",\"unsupported\":%" PRIu64 "}",
-               net.requests, net.replies, net.bytes_in, net.bytes_out, net.refused, net.malformed, net.too_big, net.unsupported);
+    buf_printf(out,
+               ",\"requests\":%" PRIu64 ",\"replies\":%" PRIu64 ",\"bytesIn\":%" PRIu64
+               ",\"bytesOut\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"malformed\":%" PRIu64
+               ",\"tooBig\":%" PRIu64 ",\"unsupported\":%" PRIu64 "}",
+               net.requests, net.replies, net.bytes_in, net.bytes_out, net.refused, net.malformed,
+               net.too_big, net.unsupported);
 }
 
 static const struct monitor {
@@ -230,7 +249,8 @@ static const struct monitor {
 } monitors[] = {{"stat", print_stat}, {"version", print_version}, {"info", print_info}, {"role", print_role}};
 
 /* JMQ lets `monitor` repeat the credentials, and then checks them again. */
-static bool same_credentials(const struct registry *r, const struct telnet_option *user, const struct telnet_option *password)
+static bool same_credentials(const struct registry *r, const struct telnet_option *user,
+                             const struct telnet_option *password)
 {
     return (!user->given || slice_eq_str(user->value, r->settings->adminUser)) &&
            (!password->given || slice_eq_str(password->value, r->settings->adminPassword));
@@ -240,13 +260,19 @@ static void on_monitor(struct telnet_call *call, void *arg)
 {
     struct registry *r = arg;
     struct telnet_option options[] = {
-        {.short_name = 'i', .long_name = "invoke"},   {.short_name = 'u', .long_name = "user"},
-        {.short_name = 'p', .long_name = "password"}, {.short_name = 't', .long_name = "topic"},
-        {.short_name = 'a', .long_name = "app"},      {.short_name = 'q', .long_name = "queueId"},
-        {.short_name = 'C', .long_name = "count"},    {.short_name = 'l', .long_name = "long"},
-        {.short_name = 'c', .long_name = "consumer"}, {.short_name = 'b', .long_name = "bool", .is_flag = true},
+        {.short_name = 'i', .long_name = "invoke"},
+        {.short_name = 'u', .long_name = "user"},
+        {.short_name = 'p', .long_name = "password"},
+        {.short_name = 't', .long_name = "topic"},
+        {.short_name = 'a', .long_name = "app"},
+        {.short_name = 'q', .long_name = "queueId"},
+        {.short_name = 'C', .long_name = "count"},
+        {.short_name = 'l', .long_name = "long"},
+        {.short_name = 'c', .long_name = "consumer"},
+        {.short_name = 'b', .long_name = "bool", .is_flag = true},
     };
-    if (telnet_call_options(call, 1, options, sizeof options / sizeof options[0], NULL) != 0 || !options[0].given) {
+    if (telnet_call_options(call, 1, options, sizeof options / sizeof options[0], NULL) != 0 ||
+        !options[0].given) {
         telnet_reply_status(call, TELNET_STATUS_PARAMETER);
         return;
     }
@@ -276,21 +302,34 @@ static void fill_commands(struct registry *r)
     document_commands_init(&r->document_commands, &document_ops, r, r->commands);
     struct telnet_command *next = &r->commands[DOCUMENT_COMMAND_COUNT];
     *next++ = (struct telnet_command){
-        .name = "cluster", .usage = "cluster", .help = "brokers: who is alive, in what role, with what permission",
-        .handler = on_cluster, .arg = r,
+        .name = "cluster",
+        .usage = "cluster",
+        .help = "brokers: who is alive, in what role, with what permission",
+        .handler = on_cluster,
+        .arg = r,
     };
     *next++ = (struct telnet_command){
-        .name = "topics", .usage = "topics", .help = "topics: queues, groups ('!': no live broker), apps, state",
-        .handler = on_topics, .arg = r,
+        .name = "topics",
+        .usage = "topics",
+        .help = "topics: queues, groups ('!': no live broker), apps, state",
+        .handler = on_topics,
+        .arg = r,
     };
     *next++ = (struct telnet_command){
-        .name = "permiquery", .sub_words = "-l --level -t --topic -a --app broker topic app",
+        .name = "permiquery",
+        .sub_words = "-l --level -t --topic -a --app broker topic app",
         .usage = "permiquery -l topic -t TOPIC | permiquery -l app -t TOPIC -a APP",
-        .help = "what the topic document allows", .handler = on_permiquery, .arg = r,
+        .help = "what the topic document allows",
+        .handler = on_permiquery,
+        .arg = r,
     };
     *next++ = (struct telnet_command){
-        .name = "monitor", .sub_words = "-i --invoke stat version info role", .usage = "monitor -i stat|version|info|role",
-        .help = "figures of this registry", .handler = on_monitor, .arg = r,
+        .name = "monitor",
+        .sub_words = "-i --invoke stat version info role",
+        .usage = "monitor -i stat|version|info|role",
+        .help = "figures of this registry",
+        .handler = on_monitor,
+        .arg = r,
     };
 }
 

@@ -19,7 +19,8 @@ static unsigned find_host(struct credentials *c, const char *host, int64_t mono_
 {
     unsigned best = 0;
     for (unsigned i = 0; i < CREDENTIALS_HOSTS; i++) {
-        bool outdated = c->hosts[i].host[0] != '\0' && mono_ms - c->hosts[i].since_ms >= CREDENTIALS_WINDOW_MS;
+        bool outdated =
+            c->hosts[i].host[0] != '\0' && mono_ms - c->hosts[i].since_ms >= CREDENTIALS_WINDOW_MS;
         if (outdated)
             c->hosts[i].host[0] = '\0';
         if (strcmp(c->hosts[i].host, host) == 0)
@@ -35,12 +36,13 @@ static unsigned find_host(struct credentials *c, const char *host, int64_t mono_
     return best;
 }
 
-int credentials_check(struct credentials *c, const char *host, struct slice user, struct slice password, int64_t mono_ms,
-                      struct errbuf *eb)
+int credentials_check(struct credentials *c, const char *host, struct slice user, struct slice password,
+                      int64_t mono_ms, struct errbuf *eb)
 {
     unsigned i = find_host(c, host, mono_ms);
     if (c->hosts[i].failures >= CREDENTIALS_TRIES)
-        return errbuf_set(eb, ERR_LIMIT, "%u wrong passwords from %s; try again in %lld s", c->hosts[i].failures, host,
+        return errbuf_set(eb, ERR_LIMIT, "%u wrong passwords from %s; try again in %lld s",
+                          c->hosts[i].failures, host,
                           (long long)(CREDENTIALS_WINDOW_MS - (mono_ms - c->hosts[i].since_ms)) / 1000 + 1);
     bool user_right = equal_in_constant_time(user, c->user);
     bool password_right = equal_in_constant_time(password, c->password);

@@ -1,4 +1,5 @@
-/* credentials.h - who may change the cluster: one user and password, compared in constant time, with a pause for hosts that guess.
+/* credentials.h - who may change the cluster: one user and password, compared in constant time, with a pause
+ * for hosts that guess.
  * Threads: the registry's reactor. Takes time as argument: tests need no clock. */
 #ifndef CJMQ_REGISTRY_CREDENTIALS_H
 #define CJMQ_REGISTRY_CREDENTIALS_H
@@ -23,7 +24,7 @@ struct credentials {
 };
 
 /* 0, ERR_PERM (wrong) or ERR_LIMIT (too many wrong ones from this host), the text for the operator in eb. */
-int credentials_check(struct credentials *c, const char *host, struct slice user, struct slice password, int64_t mono_ms,
-                      struct errbuf *eb);
+int credentials_check(struct credentials *c, const char *host, struct slice user, struct slice password,
+                      int64_t mono_ms, struct errbuf *eb);
 
 #endif

@@ -51,11 +51,14 @@ void registry_on_document_get(void *arg, struct request *req)
     struct slice text = buf_slice(&out.text);
     if (out.kind == DOCUMENT_FOUND) {
         struct command_out_field fields[] = {
-            FIELD_NUM(DOCUMENT_FIELD_VERSION, out.version), FIELD_NUM(DOCUMENT_FIELD_TIMESTAMP, out.time_ms),
+            FIELD_NUM(DOCUMENT_FIELD_VERSION, out.version),
+            FIELD_NUM(DOCUMENT_FIELD_TIMESTAMP, out.time_ms),
         };
-        request_reply(req, &(struct reply){.code = RESP_SUCCESS, .fields = fields, .field_count = 2, .body = text});
+        request_reply(
+            req, &(struct reply){.code = RESP_SUCCESS, .fields = fields, .field_count = 2, .body = text});
     } else {
-        request_reply_error(req, out.kind == DOCUMENT_MISSING ? RESP_QUERY_NOT_FOUND : RESP_SYSTEM_ERROR, "%.*s", SLICE_ARG(text));
+        request_reply_error(req, out.kind == DOCUMENT_MISSING ? RESP_QUERY_NOT_FOUND : RESP_SYSTEM_ERROR,
+                            "%.*s", SLICE_ARG(text));
     }
     buf_fini(&out.text);
 }
@@ -78,16 +81,20 @@ void registry_on_document_watch(void *arg, struct request *req)
     request_reply(req, &(struct reply){.code = RESP_SUCCESS, .fields = fields, .field_count = 2});
 }
 
-void registry_push_document(void *arg, enum cluster_document which, int64_t version, int64_t time_ms, struct slice text)
+void registry_push_document(void *arg, enum cluster_document which, int64_t version, int64_t time_ms,
+                            struct slice text)
 {
     struct registry *r = arg;
     struct command_out_field fields[] = {
-        FIELD_TEXT(DOCUMENT_FIELD_NAME, slice_str(cluster_document_name(which))), FIELD_NUM(DOCUMENT_FIELD_VERSION, version),
+        FIELD_TEXT(DOCUMENT_FIELD_NAME, slice_str(cluster_document_name(which))),
+        FIELD_NUM(DOCUMENT_FIELD_VERSION, version),
         FIELD_NUM(DOCUMENT_FIELD_TIMESTAMP, time_ms),
     };
-    unsigned sent = watchers_push(&r->watchers, REQ_CJMQ_DOCUMENT_CHANGED, fields, 3, text, (size_t)r->settings->connectionUnsentBytesMax);
+    unsigned sent = watchers_push(&r->watchers, REQ_CJMQ_DOCUMENT_CHANGED, fields, 3, text,
+                                  (size_t)r->settings->connectionUnsentBytesMax);
     r->counters.pushes += sent;
-    log_info("document pushed document=%s version=%lld watchers=%u", cluster_document_name(which), (long long)version, sent);
+    log_info("document pushed document=%s version=%lld watchers=%u", cluster_document_name(which),
+             (long long)version, sent);
 }
 
 /* --- 7004 --- */
@@ -116,13 +123,16 @@ static void run_check(struct documents *d, const struct document_command *c, str
 
 static void run_history(struct documents *d, const struct document_command *c, struct document_outcome *out)
 {
-    int64_t limit = c->version2 <= 0 ? HISTORY_DEFAULT : c->version2 > HISTORY_MAX ? HISTORY_MAX : c->version2;
+    int64_t limit = c->version2 <= 0            ? HISTORY_DEFAULT
+                    : c->version2 > HISTORY_MAX ? HISTORY_MAX
+                                                : c->version2;
     documents_history(d, c->which, (unsigned)limit, out);
 }
 
 static void run_diff(struct documents *d, const struct document_command *c, struct document_outcome *out)
 {
-    documents_diff(d, c->which, c->version > 0 ? c->version : DOCUMENT_PREVIOUS, c->version2 > 0 ? c->version2 : DOCUMENT_NEWEST, out);
+    documents_diff(d, c->which, c->version > 0 ? c->version : DOCUMENT_PREVIOUS,
+                   c->version2 > 0 ? c->version2 : DOCUMENT_NEWEST, out);
 }
 
 static void run_rollback(struct documents *d, const struct document_command *c, struct document_outcome *out)
@@ -134,8 +144,9 @@ static const struct action {
     const char *name;
     void (*run)(struct documents *d, const struct document_command *c, struct document_outcome *out);
 } actions[] = {
-    {DOCUMENT_ACTION_GET, run_get},         {DOCUMENT_ACTION_SET, run_set},   {DOCUMENT_ACTION_CHECK, run_check},
-    {DOCUMENT_ACTION_HISTORY, run_history}, {DOCUMENT_ACTION_DIFF, run_diff}, {DOCUMENT_ACTION_ROLLBACK, run_rollback},
+    {DOCUMENT_ACTION_GET, run_get},     {DOCUMENT_ACTION_SET, run_set},
+    {DOCUMENT_ACTION_CHECK, run_check}, {DOCUMENT_ACTION_HISTORY, run_history},
+    {DOCUMENT_ACTION_DIFF, run_diff},   {DOCUMENT_ACTION_ROLLBACK, run_rollback},
 };
 
 static const struct action *lookup_action(struct slice name)
@@ -168,7 +179,9 @@ static void reply_outcome(const struct request *req, const struct document_outco
         FIELD_NUM(DOCUMENT_FIELD_VERSION, out->version),
         FIELD_NUM(DOCUMENT_FIELD_WARNINGS, out->warnings),
     };
-    request_reply(req, &(struct reply){.code = RESP_SUCCESS, .fields = fields, .field_count = 4, .body = buf_slice(&out->text)});
+    request_reply(
+        req, &(struct reply){
+                 .code = RESP_SUCCESS, .fields = fields, .field_count = 4, .body = buf_slice(&out->text)});
 }
 
 /* False when it has been answered with code 16. */
@@ -196,18 +209,20 @@ void registry_on_document_command(void *arg, struct request *req)
     command_get(req->cmd, DOCUMENT_FIELD_PEER, &peer);
     if (!authenticate(r, req, user) || !read_name(req, &c.which) ||
         !registry_require(req, DOCUMENT_FIELD_ACTION, FIELD_MAX_BYTES, &action_name) ||
-        !read_number(req, DOCUMENT_FIELD_VERSION, 0, &c.version) || !read_number(req, DOCUMENT_FIELD_VERSION2, 0, &c.version2))
+        !read_number(req, DOCUMENT_FIELD_VERSION, 0, &c.version) ||
+        !read_number(req, DOCUMENT_FIELD_VERSION2, 0, &c.version2))
         return;
     const struct action *action = lookup_action(action_name);
     if (action == NULL) {
-        request_reply_error(req, RESP_SYSTEM_ERROR, "no action \"%.*s\"; there are get, set, check, history, diff, rollback",
+        request_reply_error(req, RESP_SYSTEM_ERROR,
+                            "no action \"%.*s\"; there are get, set, check, history, diff, rollback",
                             SLICE_ARG(action_name));
         return;
     }
     /* "operator's address via the broker that passed it on" */
     char by[3 * NET_ADDR_TEXT_MAX];
-    snprintf(by, sizeof by, "%.*s%s%s", peer.len > NET_ADDR_TEXT_MAX ? NET_ADDR_TEXT_MAX : (int)peer.len, peer.ptr,
-             peer.len > 0 ? " via " : "", conn_peer_text(req->conn));
+    snprintf(by, sizeof by, "%.*s%s%s", peer.len > NET_ADDR_TEXT_MAX ? NET_ADDR_TEXT_MAX : (int)peer.len,
+             peer.ptr, peer.len > 0 ? " via " : "", conn_peer_text(req->conn));
     c.author = (struct document_author){.user = r->credentials.user, .peer = by};
     struct document_outcome out = {0};
     action->run(r->documents, &c, &out);

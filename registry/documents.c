@@ -1,7 +1,8 @@
 /* documents.c - current documents in memory, all versions in the database.
  *
  * Threads: the registry's reactor.
- * Invariant: what is in force is what the database's newest readable version says; a new version is in force only after its COMMIT. */
+ * Invariant: what is in force is what the database's newest readable version says; a new version is in force
+ * only after its COMMIT. */
 #include "registry/documents.h"
 
 #include "base/clock.h"
@@ -75,8 +76,8 @@ static struct slice current_text(const struct current *c)
     return c->brokers != NULL ? broker_document_text(c->brokers) : topic_document_text(c->topics);
 }
 
-static int parse(const struct documents *d, enum cluster_document which, struct slice text, struct current *out,
-                 struct document_problems *problems)
+static int parse(const struct documents *d, enum cluster_document which, struct slice text,
+                 struct current *out, struct document_problems *problems)
 {
     if (which == CLUSTER_DOCUMENT_BROKER) {
         int rc = broker_document_parse(text, &d->options.limits, &out->brokers, problems);
@@ -94,8 +95,8 @@ static int parse(const struct documents *d, enum cluster_document which, struct 
 
 static void log_passed_over(enum cluster_document which, int64_t version, const char *why)
 {
-    log_error("version passed over, an older one is tried document=%s version=%lld reason=%s", cluster_document_name(which),
-              (long long)version, why);
+    log_error("version passed over, an older one is tried document=%s version=%lld reason=%s",
+              cluster_document_name(which), (long long)version, why);
 }
 
 /* One version into force. 0, or ERR_CORRUPT / ERR_INVAL when it cannot be used (logged), ERR_IO. */
@@ -123,8 +124,8 @@ static int load_version(struct documents *d, enum cluster_document which, int64_
         c.version = v.version;
         c.time_ms = v.time_ms;
         d->current[which] = c;
-        log_info("document in force document=%s version=%lld bytes=%zu", cluster_document_name(which), (long long)c.version,
-                 buf_len(&text));
+        log_info("document in force document=%s version=%lld bytes=%zu", cluster_document_name(which),
+                 (long long)c.version, buf_len(&text));
     }
     document_version_fini(&v);
     document_problems_fini(&problems);
@@ -160,9 +161,11 @@ static void finish_text(struct document_outcome *out, enum document_outcome_kind
     buf_append_str(&out->text, text);
 }
 
-static void finish_error(struct document_outcome *out, int rc, const struct errbuf *eb)
+/* `missing`: what a document or version that does not exist means to the one who asked. */
+static void finish_error(struct document_outcome *out, int rc, enum document_outcome_kind missing,
+                         const struct errbuf *eb)
 {
-    finish_text(out, rc == ERR_NOTFOUND ? DOCUMENT_MISSING : DOCUMENT_FAILED, eb->text);
+    finish_text(out, rc == ERR_NOTFOUND ? missing : DOCUMENT_FAILED, eb->text);
 }
 
 static void finish_refused(struct document_outcome *out, const struct document_problems *problems)
@@ -172,7 +175,8 @@ static void finish_refused(struct document_outcome *out, const struct document_p
 }
 
 /* Warnings, one per line. */
-static void finish_warnings(struct document_outcome *out, enum document_outcome_kind kind, const struct document_problems *problems)
+static void finish_warnings(struct document_outcome *out, enum document_outcome_kind kind,
+                            const struct document_problems *problems)
 {
     out->kind = kind;
     out->warnings = problems->warning_count;
@@ -184,7 +188,8 @@ static void finish_warnings(struct document_outcome *out, enum document_outcome_
     }
 }
 
-void documents_get(struct documents *d, enum cluster_document which, int64_t version, struct document_outcome *out)
+void documents_get(struct documents *d, enum cluster_document which, int64_t version,
+                   struct document_outcome *out)
 {
     const struct current *c = &d->current[which];
     if (c->version != 0 && (version == DOCUMENT_NEWEST || version == c->version)) {
@@ -200,7 +205,7 @@ void documents_get(struct documents *d, enum cluster_document which, int64_t ver
                  ? errbuf_set(&eb, ERR_NOTFOUND, "there is no %s document yet", cluster_document_name(which))
                  : registry_db_get(d->options.db, which, version, &out->text, &v, &eb);
     if (rc != 0) {
-        finish_error(out, rc, &eb);
+        finish_error(out, rc, DOCUMENT_MISSING, &eb);
         return;
     }
     out->kind = DOCUMENT_FOUND;
@@ -210,34 +215,37 @@ void documents_get(struct documents *d, enum cluster_document which, int64_t ver
 }
 
 /* Stores an already parsed document and puts it in force; takes `c` over when it succeeds. */
-static int put_in_force(struct documents *d, enum cluster_document which, struct current *c, const struct document_author *author,
-                        const char *origin, struct errbuf *eb)
+static int put_in_force(struct documents *d, enum cluster_document which, struct current *c,
+                        const struct document_author *author, const char *origin, struct errbuf *eb)
 {
     struct document_version v = {
-        .time_ms = clock_wall_ms(), .user = mem_strdup(author->user), .peer = mem_strdup(author->peer),
+        .time_ms = clock_wall_ms(),
+        .user = mem_strdup(author->user),
+        .peer = mem_strdup(author->peer),
         .origin = mem_strdup(origin),
     };
     int rc = registry_db_add(d->options.db, which, current_text(c), &v, *d->options.versions_kept, eb);
     if (rc != 0) {
-        log_error("document not stored, the old one stays in force document=%s user=%s peer=%s reason=%s", cluster_document_name(which),
-                  author->user, author->peer, eb->text);
+        log_error("document not stored, the old one stays in force document=%s user=%s peer=%s reason=%s",
+                  cluster_document_name(which), author->user, author->peer, eb->text);
     } else {
         c->version = v.version;
         c->time_ms = v.time_ms;
         current_fini(&d->current[which]);
         d->current[which] = *c;
         *c = (struct current){0};
-        log_info("document changed document=%s version=%lld how=\"%s\" user=%s peer=%s", cluster_document_name(which),
-                 (long long)v.version, origin, author->user, author->peer);
+        log_info("document changed document=%s version=%lld how=\"%s\" user=%s peer=%s",
+                 cluster_document_name(which), (long long)v.version, origin, author->user, author->peer);
         if (d->options.on_changed != NULL)
-            d->options.on_changed(d->options.arg, which, v.version, v.time_ms, current_text(&d->current[which]));
+            d->options.on_changed(d->options.arg, which, v.version, v.time_ms,
+                                  current_text(&d->current[which]));
     }
     document_version_fini(&v);
     return rc;
 }
 
-static void store(struct documents *d, enum cluster_document which, struct slice json, const struct document_author *author,
-                  const char *origin, struct document_outcome *out)
+static void store(struct documents *d, enum cluster_document which, struct slice json,
+                  const struct document_author *author, const char *origin, struct document_outcome *out)
 {
     struct document_problems problems = {0};
     struct errbuf eb = {0};
@@ -259,13 +267,14 @@ static void store(struct documents *d, enum cluster_document which, struct slice
     document_problems_fini(&problems);
 }
 
-void documents_set(struct documents *d, enum cluster_document which, struct slice json, const struct document_author *author,
-                   struct document_outcome *out)
+void documents_set(struct documents *d, enum cluster_document which, struct slice json,
+                   const struct document_author *author, struct document_outcome *out)
 {
     store(d, which, json, author, "set", out);
 }
 
-void documents_check(struct documents *d, enum cluster_document which, struct slice json, struct document_outcome *out)
+void documents_check(struct documents *d, enum cluster_document which, struct slice json,
+                     struct document_outcome *out)
 {
     struct document_problems problems = {0};
     struct current c = {0};
@@ -300,29 +309,34 @@ static void append_history_row(void *arg, const struct document_version *v)
     buf_printf(out, "  %8lld  %-12s  %-21s  %s\n", (long long)v->bytes, v->user, v->peer, v->origin);
 }
 
-void documents_history(struct documents *d, enum cluster_document which, unsigned limit, struct document_outcome *out)
+void documents_history(struct documents *d, enum cluster_document which, unsigned limit,
+                       struct document_outcome *out)
 {
     struct errbuf eb = {0};
-    buf_printf(&out->text, "%7s  %-23s  %8s  %-12s  %-21s  %s\n", "version", "time", "bytes", "user", "from", "how");
+    buf_printf(&out->text, "%7s  %-23s  %8s  %-12s  %-21s  %s\n", "version", "time", "bytes", "user", "from",
+               "how");
     size_t head = buf_len(&out->text);
     int rc = registry_db_history(d->options.db, which, limit, append_history_row, &out->text, &eb);
     out->version = d->current[which].version;
     if (rc != 0)
         finish_text(out, DOCUMENT_FAILED, eb.text);
     else if (buf_len(&out->text) == head)
-        finish_text(out, DOCUMENT_MISSING, "there is no version yet");
+        finish_text(out, DOCUMENT_TEXT, "there is no version yet");
     else
         out->kind = DOCUMENT_TEXT;
 }
 
-void documents_diff(struct documents *d, enum cluster_document which, int64_t from, int64_t to, struct document_outcome *out)
+void documents_diff(struct documents *d, enum cluster_document which, int64_t from, int64_t to,
+                    struct document_outcome *out)
 {
     struct errbuf eb = {0};
     struct buf before = {0}, after = {0};
     out->version = d->current[which].version;
     if (to == DOCUMENT_NEWEST)
         to = out->version;
-    int rc = to == 0 ? errbuf_set(&eb, ERR_NOTFOUND, "there is no %s document yet", cluster_document_name(which)) : 0;
+    int rc = to == 0
+                 ? errbuf_set(&eb, ERR_NOTFOUND, "there is no %s document yet", cluster_document_name(which))
+                 : 0;
     if (rc == 0)
         rc = registry_db_get(d->options.db, which, to, &after, NULL, &eb);
     if (rc == 0 && from == DOCUMENT_PREVIOUS)
@@ -330,7 +344,8 @@ void documents_diff(struct documents *d, enum cluster_document which, int64_t fr
     if (rc == 0)
         rc = registry_db_get(d->options.db, which, from, &before, NULL, &eb);
     if (rc == 0) {
-        buf_printf(&out->text, "%s document, version %lld -> version %lld\n", cluster_document_name(which), (long long)from, (long long)to);
+        buf_printf(&out->text, "%s document, version %lld -> version %lld\n", cluster_document_name(which),
+                   (long long)from, (long long)to);
         size_t head = buf_len(&out->text);
         rc = document_diff(which, buf_slice(&before), buf_slice(&after), &out->text, &eb);
         if (rc == 0 && buf_len(&out->text) == head)
@@ -339,25 +354,27 @@ void documents_diff(struct documents *d, enum cluster_document which, int64_t fr
     if (rc == 0)
         out->kind = DOCUMENT_TEXT;
     else
-        finish_error(out, rc, &eb);
+        finish_error(out, rc, DOCUMENT_REFUSED, &eb);
     buf_fini(&before);
     buf_fini(&after);
 }
 
-void documents_rollback(struct documents *d, enum cluster_document which, int64_t version, const struct document_author *author,
-                        struct document_outcome *out)
+void documents_rollback(struct documents *d, enum cluster_document which, int64_t version,
+                        const struct document_author *author, struct document_outcome *out)
 {
     struct errbuf eb = {0};
     struct buf text = {0};
     int64_t current = d->current[which].version;
-    int rc = current == 0 ? errbuf_set(&eb, ERR_NOTFOUND, "there is no %s document yet", cluster_document_name(which)) : 0;
+    int rc = current == 0
+                 ? errbuf_set(&eb, ERR_NOTFOUND, "there is no %s document yet", cluster_document_name(which))
+                 : 0;
     if (rc == 0 && version == DOCUMENT_PREVIOUS)
         rc = registry_db_version_before(d->options.db, which, current, &version, &eb);
     if (rc == 0)
         rc = registry_db_get(d->options.db, which, version, &text, NULL, &eb);
     if (rc != 0) {
         out->version = current;
-        finish_error(out, rc, &eb);
+        finish_error(out, rc, DOCUMENT_REFUSED, &eb);
     } else {
         char origin[64];
         snprintf(origin, sizeof origin, "rollback to %lld", (long long)version);

@@ -1,6 +1,7 @@
-/* documents.h - the two cluster documents of a registry: current versions parsed in memory, every version in the database, and the
- * operations that console and brokers ask for.
- * Threads: the registry's reactor; the parsed documents it hands out may be kept (ref) and used on any thread. */
+/* documents.h - the two cluster documents of a registry: current versions parsed in memory, every version in
+ * the database, and the operations that console and brokers ask for.
+ * Threads: the registry's reactor; the parsed documents it hands out may be kept (ref) and used on any
+ * thread. */
 #ifndef CJMQ_REGISTRY_DOCUMENTS_H
 #define CJMQ_REGISTRY_DOCUMENTS_H
 
@@ -11,10 +12,11 @@
 struct documents;
 
 /* Called after a new version is in force. `text` is valid during the call. */
-typedef void (*documents_changed_fn)(void *arg, enum cluster_document which, int64_t version, int64_t time_ms, struct slice text);
+typedef void (*documents_changed_fn)(void *arg, enum cluster_document which, int64_t version, int64_t time_ms,
+                                     struct slice text);
 
 struct documents_options {
-    struct registry_db *db;          /* borrowed */
+    struct registry_db *db; /* borrowed */
     struct document_limits limits;
     const int64_t *versions_kept;    /* borrowed setting */
     documents_changed_fn on_changed; /* may be NULL */
@@ -24,8 +26,8 @@ struct documents_options {
 /* Never NULL. */
 struct documents *documents_new(const struct documents_options *options);
 void documents_free(struct documents *d);
-/* Puts the newest readable version of each document in force; damaged newer ones are logged and passed over. 0, or ERR_IO / ERR_CORRUPT
- * when the database itself cannot be read (eb). */
+/* Puts the newest readable version of each document in force; damaged newer ones are logged and passed over.
+ * 0, or ERR_IO / ERR_CORRUPT when the database itself cannot be read (eb). */
 int documents_load(struct documents *d, struct errbuf *eb);
 
 /* NULL when there is none. Valid until the next change; ref to keep. */
@@ -37,13 +39,13 @@ int64_t documents_time_ms(const struct documents *d, enum cluster_document which
 
 /* --- operations --- */
 enum document_outcome_kind {
-    DOCUMENT_DONE,     /* stored and in force; text: warnings, one per line */
-    DOCUMENT_TEXT,     /* text is for people (history, diff) */
-    DOCUMENT_FOUND,    /* text is the document */
-    DOCUMENT_MISSING,  /* no such document or version */
-    DOCUMENT_REFUSED,  /* text says why; nothing stored */
-    DOCUMENT_CHECKED,  /* valid; text: warnings, one per line */
-    DOCUMENT_FAILED,   /* the database failed; text says how; nothing changed */
+    DOCUMENT_DONE,    /* stored and in force; text: warnings, one per line */
+    DOCUMENT_TEXT,    /* text is for people (history, diff) */
+    DOCUMENT_FOUND,   /* text is the document */
+    DOCUMENT_MISSING, /* get: no such document or version */
+    DOCUMENT_REFUSED, /* text says why (a bad document; a version that is not there); nothing stored */
+    DOCUMENT_CHECKED, /* valid; text: warnings, one per line */
+    DOCUMENT_FAILED,  /* the database failed; text says how; nothing changed */
 };
 
 /* Zero-initialise; the caller frees `text`. */
@@ -63,15 +65,19 @@ struct document_author {
 enum { DOCUMENT_NEWEST = 0, DOCUMENT_PREVIOUS = -1 };
 
 /* version: NEWEST or > 0. */
-void documents_get(struct documents *d, enum cluster_document which, int64_t version, struct document_outcome *out);
-void documents_set(struct documents *d, enum cluster_document which, struct slice json, const struct document_author *author,
+void documents_get(struct documents *d, enum cluster_document which, int64_t version,
                    struct document_outcome *out);
-void documents_check(struct documents *d, enum cluster_document which, struct slice json, struct document_outcome *out);
-void documents_history(struct documents *d, enum cluster_document which, unsigned limit, struct document_outcome *out);
+void documents_set(struct documents *d, enum cluster_document which, struct slice json,
+                   const struct document_author *author, struct document_outcome *out);
+void documents_check(struct documents *d, enum cluster_document which, struct slice json,
+                     struct document_outcome *out);
+void documents_history(struct documents *d, enum cluster_document which, unsigned limit,
+                       struct document_outcome *out);
 /* from: PREVIOUS (of `to`) or > 0; to: NEWEST or > 0. */
-void documents_diff(struct documents *d, enum cluster_document which, int64_t from, int64_t to, struct document_outcome *out);
+void documents_diff(struct documents *d, enum cluster_document which, int64_t from, int64_t to,
+                    struct document_outcome *out);
 /* version: PREVIOUS or > 0. Stores that version's text as the newest one. */
-void documents_rollback(struct documents *d, enum cluster_document which, int64_t version, const struct document_author *author,
-                        struct document_outcome *out);
+void documents_rollback(struct documents *d, enum cluster_document which, int64_t version,
+                        const struct document_author *author, struct document_outcome *out);
 
 #endif

@@ -48,18 +48,20 @@ static void put_in_memory(void *arg, struct slice ns, struct slice key, struct s
     kv->entries += space->table.count - before;
 }
 
-int kv_config_put(struct kv_config *kv, struct registry_db *db, struct slice ns, struct slice key, struct slice value, unsigned entries_max,
-                  struct errbuf *eb)
+int kv_config_put(struct kv_config *kv, struct registry_db *db, struct slice ns, struct slice key,
+                  struct slice value, unsigned entries_max, struct errbuf *eb)
 {
     if (kv_config_lookup(kv, ns, key) == NULL && kv->entries >= entries_max)
-        return errbuf_set(eb, ERR_LIMIT, "the KV configuration has %u entries; kvEntriesMax allows no more", kv->entries);
+        return errbuf_set(eb, ERR_LIMIT, "the KV configuration has %u entries; kvEntriesMax allows no more",
+                          kv->entries);
     int rc = registry_db_kv_put(db, ns, key, value, eb);
     if (rc == 0)
         put_in_memory(kv, ns, key, value);
     return rc;
 }
 
-int kv_config_delete(struct kv_config *kv, struct registry_db *db, struct slice ns, struct slice key, struct errbuf *eb)
+int kv_config_delete(struct kv_config *kv, struct registry_db *db, struct slice ns, struct slice key,
+                     struct errbuf *eb)
 {
     if (kv_config_lookup(kv, ns, key) == NULL)
         return 0;
@@ -120,7 +122,8 @@ static int import_tree(struct kv_config *kv, struct registry_db *db, const cJSON
         cJSON_ArrayForEach(pair, space) {
             if (!cJSON_IsString(pair) || pair->string == NULL)
                 continue;
-            int rc = kv_config_put(kv, db, slice_str(space->string), slice_str(pair->string), slice_str(pair->valuestring), UINT32_MAX, eb);
+            int rc = kv_config_put(kv, db, slice_str(space->string), slice_str(pair->string),
+                                   slice_str(pair->valuestring), UINT32_MAX, eb);
             if (rc != 0)
                 return rc;
         }

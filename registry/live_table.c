@@ -1,14 +1,19 @@
 /* live_table.c - live brokers, their groups and the topics they registered.
  *
  * Threads: the registry's reactor.
- * Invariants: 1. Each broker is in exactly one group; a group has at least one broker.   2. Every queue's group exists; a topic has
- *             at least one queue.   3. Two brokers of a group never share a broker id: the later registration wins. */
+ * Invariants: 1. Each broker is in exactly one group; a group has at least one broker.   2. Every queue's
+ * group exists; a topic has
+ *             at least one queue.   3. Two brokers of a group never share a broker id: the later registration
+ *             wins. */
 #include "registry/live_table.h"
 
 #include "base/mem.h"
 
 #include <assert.h>
 #include <stdlib.h>
+
+#define LOG_COMPONENT "live"
+#include "base/log.h"
 
 /* --- look-ups --- */
 
@@ -79,7 +84,8 @@ static struct live_topic *topic_find_or_create(struct live_table *t, struct slic
     return topic;
 }
 
-static bool put_queue(struct live_table *t, struct slice name, struct live_group *g, const struct live_queue *queue, unsigned topics_max)
+static bool put_queue(struct live_table *t, struct slice name, struct live_group *g,
+                      const struct live_queue *queue, unsigned topics_max)
 {
     struct live_topic *topic = topic_find_or_create(t, name, topics_max);
     if (topic == NULL)
@@ -94,7 +100,8 @@ static bool put_queue(struct live_table *t, struct slice name, struct live_group
     return true;
 }
 
-bool live_table_put_queue(struct live_table *t, struct slice topic, struct slice group, const struct live_queue *queue, unsigned topics_max)
+bool live_table_put_queue(struct live_table *t, struct slice topic, struct slice group,
+                          const struct live_queue *queue, unsigned topics_max)
 {
     struct live_group *g = live_table_lookup_group(t, group);
     return g != NULL && put_queue(t, topic, g, queue, topics_max);
@@ -170,16 +177,14 @@ static void group_add(struct live_group *g, struct live_broker *b)
     b->group = g;
 }
 
-static void group_remove(struct live_table *t, struct live_broker *b)
+/* The group may be left without a broker: the caller sees to invariant 1. */
+static void group_unlink(struct live_group *g, struct live_broker *b)
 {
-    struct live_group *g = b->group;
     struct live_broker **at = &g->brokers;
     while (*at != b)
         at = &(*at)->next;
     *at = b->next;
     b->group = NULL;
-    if (g->brokers == NULL)
-        group_free(t, g);
 }
 
 static void broker_free(struct live_table *t, struct live_broker *b)
@@ -192,7 +197,10 @@ static void broker_free(struct live_table *t, struct live_broker *b)
 
 static void broker_drop(struct live_table *t, struct live_broker *b)
 {
-    group_remove(t, b);
+    struct live_group *g = b->group;
+    group_unlink(g, b);
+    if (g->brokers == NULL)
+        group_free(t, g);
     broker_free(t, b);
 }
 
@@ -248,50 +256,57 @@ unsigned live_table_drop_expired(struct live_table *t, int64_t mono_ms, live_dro
 
 /* --- registration --- */
 
-/* Puts the broker in its (new) group under its id. A broker that holds the id there already gives way: its machine came back under
- * another address, or two were configured alike. */
+/* The broker of a group that holds an id, or NULL. */
+static struct live_broker *group_member(const struct live_group *g, int64_t broker_id)
+{
+    struct live_broker *b = g->brokers;
+    while (b != NULL && b->broker_id != broker_id)
+        b = b->next;
+    return b;
+}
+
+/* Puts the broker in its (new) group under its id. A broker that holds the id there already gives way: its
+ * machine came back under another address, or two were configured alike. */
 static void place_broker(struct live_table *t, struct live_broker *b, const struct live_registration *r)
 {
     struct live_group *g = group_find_or_create(t, r->group, r->cluster);
-    if (b->group == g && b->broker_id == r->broker_id)
+    struct live_group *old = b->group;
+    if (old == g && b->broker_id == r->broker_id)
         return;
-    if (b->group != NULL) {
-        /* the new group must not go away while the broker moves within it */
-        struct live_group *old = b->group;
-        struct live_broker **at = &old->brokers;
-        while (*at != b)
-            at = &(*at)->next;
-        *at = b->next;
-        b->group = NULL;
+    if (old != NULL) {
+        group_unlink(old, b);
         if (old->brokers == NULL && old != g)
             group_free(t, old);
     }
-    for (struct live_broker *other = g->brokers; other != NULL; other = other->next) {
-        if (other->broker_id != r->broker_id)
-            continue;
-        struct live_broker **at = &g->brokers;
-        while (*at != other)
-            at = &(*at)->next;
-        *at = other->next;
+    struct live_broker *other = group_member(g, r->broker_id);
+    if (other != NULL) {
+        log_warn(
+            "two brokers with the same id, the older registration goes group=%s id=%lld address=%s newer=%s",
+            g->name, (long long)r->broker_id, other->address, b->address);
+        group_unlink(g, other);
         broker_free(t, other);
-        break;
     }
     b->broker_id = r->broker_id;
     group_add(g, b);
 }
 
-static int take_topics(struct live_table *t, const struct live_broker *b, const struct live_registration *r, struct errbuf *eb)
+static int take_topics(struct live_table *t, const struct live_broker *b, const struct live_registration *r,
+                       struct errbuf *eb)
 {
     unsigned left_out = 0;
     for (unsigned i = 0; i < r->body->topics.count; i++) {
         const struct topic_config *c = &r->body->topics.items[i];
         struct live_queue q = {
-            .read_queues = c->read_queues, .write_queues = c->write_queues, .perm = c->perm, .sys_flag = c->sys_flag,
+            .read_queues = c->read_queues,
+            .write_queues = c->write_queues,
+            .perm = c->perm,
+            .sys_flag = c->sys_flag,
         };
         left_out += put_queue(t, slice_str(c->name), b->group, &q, r->topics_max) ? 0 : 1;
     }
     if (left_out > 0)
-        return errbuf_set(eb, ERR_LIMIT, "%u topics of broker %s are left out: topicsMax is %u", left_out, b->address, r->topics_max);
+        return errbuf_set(eb, ERR_LIMIT, "%u topics of broker %s are left out: topicsMax is %u", left_out,
+                          b->address, r->topics_max);
     return 0;
 }
 
@@ -309,7 +324,8 @@ static void take_identity(struct live_broker *b, const struct live_registration 
     live_broker_heard(b, r->mono_ms, r->wall_ms);
 }
 
-int live_table_register(struct live_table *t, const struct live_registration *r, enum live_change *change, struct errbuf *eb)
+int live_table_register(struct live_table *t, const struct live_registration *r, enum live_change *change,
+                        struct errbuf *eb)
 {
     struct live_broker *b = live_table_lookup(t, r->address);
     const struct live_group *group = live_table_lookup_group(t, r->group);
@@ -317,7 +333,8 @@ int live_table_register(struct live_table *t, const struct live_registration *r,
     *change = LIVE_KNOWN;
     if (b == NULL) {
         if (HASH_COUNT(t->brokers) >= r->brokers_max)
-            return errbuf_set(eb, ERR_LIMIT, "%u brokers are registered; brokersMax allows no more", r->brokers_max);
+            return errbuf_set(eb, ERR_LIMIT, "%u brokers are registered; brokersMax allows no more",
+                              r->brokers_max);
         b = mem_zalloc(sizeof *b);
         b->address = slice_dup(r->address);
         HASH_ADD_KEYPTR(hh, t->brokers, b->address, r->address.len, b);

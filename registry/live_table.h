@@ -1,7 +1,9 @@
-/* live_table.h - the brokers that are alive, by what they registered, and the topics that they registered: RouteInfoManager's tables.
+/* live_table.h - the brokers that are alive, by what they registered, and the topics that they registered:
+ * RouteInfoManager's tables.
  *
- * A broker is alive from its registration until it unregisters, its registration's connection closes, or nothing was heard of it
- * for its expiry time. When the last broker of a group goes, the group's queues go with it.
+ * A broker is alive from its registration until it unregisters, its registration's connection closes, or
+ * nothing was heard of it for its expiry time. When the last broker of a group goes, the group's queues go
+ * with it.
  * Threads: the registry's reactor. Takes time as argument: tests need no clock. */
 #ifndef CJMQ_REGISTRY_LIVE_TABLE_H
 #define CJMQ_REGISTRY_LIVE_TABLE_H
@@ -17,26 +19,26 @@ struct live_group;
 
 struct live_broker {
     char *address;
-    char *ha_address;              /* "" when not given */
+    char *ha_address; /* "" when not given */
     struct live_group *group;
     int64_t broker_id;
-    struct data_version version;   /* of its topics */
+    struct data_version version; /* of its topics */
     int64_t heard_mono_ms, heard_wall_ms;
     int64_t expire_ms;
-    uint64_t conn_id;              /* of its last registration */
-    bool has_place;                /* it told its role and permission */
-    enum cluster_role role;        /* by broker id when it did not tell */
+    uint64_t conn_id;       /* of its last registration */
+    bool has_place;         /* it told its role and permission */
+    enum cluster_role role; /* by broker id when it did not tell */
     enum cluster_permission permission;
-    struct live_broker *next;      /* in its group, by broker id */
-    UT_hash_handle hh;             /* by address */
+    struct live_broker *next; /* in its group, by broker id */
+    UT_hash_handle hh;        /* by address */
 };
 
 struct live_group {
-    char *name;    /* brokerName */
+    char *name; /* brokerName */
     char *cluster;
-    struct live_broker *brokers;   /* by broker id, ascending */
-    bool write_wiped;              /* WIPE_WRITE_PERM_OF_BROKER is in force */
-    UT_hash_handle hh;             /* by name */
+    struct live_broker *brokers; /* by broker id, ascending */
+    bool write_wiped;            /* WIPE_WRITE_PERM_OF_BROKER is in force */
+    UT_hash_handle hh;           /* by name */
 };
 
 /* What a group registered for a topic. */
@@ -49,7 +51,7 @@ struct live_topic {
     char *name;
     struct live_queue *queues;
     unsigned queue_count;
-    UT_hash_handle hh;             /* by name */
+    UT_hash_handle hh; /* by name */
 };
 
 /* Read freely; changed only by the functions below. */
@@ -77,9 +79,10 @@ enum live_change { LIVE_KNOWN, LIVE_NEW_BROKER, LIVE_MOVED_BROKER };
 
 void live_table_fini(struct live_table *t);
 
-/* Takes a registration in. *change says whether the broker is new. 0, or ERR_LIMIT (eb: which limit, the setting's name): topics beyond
- * topics_max are left out, a broker beyond brokers_max is refused. */
-int live_table_register(struct live_table *t, const struct live_registration *r, enum live_change *change, struct errbuf *eb);
+/* Takes a registration in. *change says whether the broker is new. 0, or ERR_LIMIT (eb: which limit, the
+ * setting's name): topics beyond topics_max are left out, a broker beyond brokers_max is refused. */
+int live_table_register(struct live_table *t, const struct live_registration *r, enum live_change *change,
+                        struct errbuf *eb);
 /* True when it was there. */
 bool live_table_unregister(struct live_table *t, struct slice address);
 struct live_broker *live_table_lookup(const struct live_table *t, struct slice address);
@@ -96,11 +99,14 @@ unsigned live_table_drop_connection(struct live_table *t, uint64_t conn_id, live
 /* Drops every broker not heard of for its expiry time; returns how many. */
 unsigned live_table_drop_expired(struct live_table *t, int64_t mono_ms, live_dropped_fn fn, void *arg);
 
-/* Clears (on: sets) the write bit in all queues of a group; returns the number of topics concerned, -1 when there is no such group. */
+/* Clears (on: sets) the write bit in all queues of a group; returns the number of topics concerned, -1 when
+ * there is no such group. */
 int live_table_set_write_perm(struct live_table *t, struct slice group, bool on);
 /* Forgets a topic, on the brokers of one cluster only when `cluster` is not empty. */
 void live_table_delete_topic(struct live_table *t, struct slice topic, struct slice cluster);
-/* Sets what a group has for a topic (REGISTER_TOPIC_IN_NAMESRV); false when there is no such group or no room. */
-bool live_table_put_queue(struct live_table *t, struct slice topic, struct slice group, const struct live_queue *queue, unsigned topics_max);
+/* Sets what a group has for a topic (REGISTER_TOPIC_IN_NAMESRV); false when there is no such group or no
+ * room. */
+bool live_table_put_queue(struct live_table *t, struct slice topic, struct slice group,
+                          const struct live_queue *queue, unsigned topics_max);
 
 #endif

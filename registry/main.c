@@ -1,5 +1,6 @@
 /* main.c - mqregistry, also installed as mqnamesrv.
- * Threads: the reactor runs on the main thread; while the registry is taken apart it runs on a helper thread. */
+ * Threads: the reactor runs on the main thread; while the registry is taken apart it runs on a helper thread.
+ * */
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/program.h"
@@ -47,7 +48,9 @@ static int open_log(struct instance *in, struct errbuf *eb)
     const struct registry_settings *s = &in->settings;
     in->log_path = mem_printf("%s/namesrv.log", s->logDir);
     in->log = (struct log_options){
-        .path = in->log_path, .level = (enum log_level)s->logLevel, .file_bytes_max = (size_t)s->logFileBytesMax,
+        .path = in->log_path,
+        .level = (enum log_level)s->logLevel,
+        .file_bytes_max = (size_t)s->logFileBytesMax,
         .files_max = (unsigned)s->logFilesMax,
     };
     return log_open(&in->log, eb);
@@ -59,8 +62,8 @@ static void serve(struct instance *in)
     printf("%s\n", BOOT_LINE);
     fflush(stdout);
     log_write(LOG_INFO, "main", "%s", BOOT_LINE);
-    log_write(LOG_INFO, "main", "serving port=%u telnet=%u data=%s", registry_port(in->registry), registry_telnet_port(in->registry),
-              in->settings.storePathRootDir);
+    log_write(LOG_INFO, "main", "serving port=%u telnet=%u data=%s", registry_port(in->registry),
+              registry_telnet_port(in->registry), in->settings.storePathRootDir);
     reactor_run(in->reactor);
 }
 
@@ -108,8 +111,11 @@ int main(int argc, char **argv)
     struct setting_def *defs = registry_setting_defs(&n);
     settings_init(defs, n, &in.settings);
     struct program program = {
-        .name = "mqregistry", .summary = "registry of a CJMQ cluster: documents, live brokers, routes (RocketMQ name server)",
-        .defs = defs, .def_count = n, .settings = &in.settings,
+        .name = "mqregistry",
+        .summary = "registry of a CJMQ cluster: documents, live brokers, routes (RocketMQ name server)",
+        .defs = defs,
+        .def_count = n,
+        .settings = &in.settings,
     };
     enum program_outcome outcome = program_configure(&program, argc, argv);
     int status = outcome == PROGRAM_EXIT_ERROR ? 1 : 0;

@@ -1,7 +1,7 @@
 /* registry.c - puts a registry together and takes it apart.
  *
- * Threads: everything runs on one reactor, SQLite included: a document change may hold up routes for the milliseconds of one sync,
- * which happens when an operator types. */
+ * Threads: everything runs on one reactor, SQLite included: a document change may hold up routes for the
+ * milliseconds of one sync, which happens when an operator types. */
 #include "registry/registry_internal.h"
 
 #include "base/clock.h"
@@ -48,7 +48,9 @@ const struct request_route registry_routes[] = {
 struct route_sources registry_sources(const struct registry *r)
 {
     return (struct route_sources){
-        .live = &r->live, .brokers = documents_brokers(r->documents), .topics = documents_topics(r->documents),
+        .live = &r->live,
+        .brokers = documents_brokers(r->documents),
+        .topics = documents_topics(r->documents),
     };
 }
 
@@ -89,19 +91,29 @@ static int open_data(struct registry *r, struct errbuf *eb)
     struct registry_settings *s = r->settings;
     char *path = mem_printf("%s/registry.db", s->storePathRootDir);
     struct registry_db_options db = {
-        .path = path, .synchronous = (int)s->sqliteSynchronous, .cache_kib = s->sqliteCacheKiB,
-        .busy_timeout_ms = s->sqliteBusyTimeoutMs, .plain_bytes_max = (size_t)s->documentBytesMax,
+        .path = path,
+        .synchronous = (int)s->sqliteSynchronous,
+        .cache_kib = s->sqliteCacheKiB,
+        .busy_timeout_ms = s->sqliteBusyTimeoutMs,
+        .plain_bytes_max = (size_t)s->documentBytesMax,
     };
     r->db = registry_db_new(&db);
     free(path);
     struct documents_options documents = {
-        .db = r->db, .versions_kept = &s->documentVersionsKept, .on_changed = registry_push_document, .arg = r,
-        .limits = {
-            .bytes_max = (size_t)s->documentBytesMax, .brokers_max = (unsigned)s->documentBrokersMax,
-            .topics_max = (unsigned)s->documentTopicsMax, .apps_max = (unsigned)s->documentAppsMax,
-            .groups_max = (unsigned)s->documentGroupsMax, .problems_max = (unsigned)s->documentProblemsMax,
-            .queues_default = (int)s->documentQueuesDefault,
-        },
+        .db = r->db,
+        .versions_kept = &s->documentVersionsKept,
+        .on_changed = registry_push_document,
+        .arg = r,
+        .limits =
+            {
+                .bytes_max = (size_t)s->documentBytesMax,
+                .brokers_max = (unsigned)s->documentBrokersMax,
+                .topics_max = (unsigned)s->documentTopicsMax,
+                .apps_max = (unsigned)s->documentAppsMax,
+                .groups_max = (unsigned)s->documentGroupsMax,
+                .problems_max = (unsigned)s->documentProblemsMax,
+                .queues_default = (int)s->documentQueuesDefault,
+            },
     };
     r->documents = documents_new(&documents);
     int rc = documents_load(r->documents, eb);
@@ -112,15 +124,23 @@ static int start_server(struct registry *r, struct errbuf *eb)
 {
     const struct registry_settings *s = r->settings;
     struct net_addr addr;
-    char *text = mem_printf(strchr(s->bindAddress, ':') != NULL ? "[%s]:%lld" : "%s:%lld", s->bindAddress, (long long)s->listenPort);
+    char *text = mem_printf(strchr(s->bindAddress, ':') != NULL ? "[%s]:%lld" : "%s:%lld", s->bindAddress,
+                            (long long)s->listenPort);
     int rc = net_addr_parse(slice_str(text), &addr, eb);
     free(text);
     if (rc != 0)
         return rc;
     struct remoting_server_options options = {
-        .name = "registry", .reactors = &r->reactor, .reactor_count = 1, .routes = registry_routes, .handler_arg = r,
-        .on_closed = on_conn_closed, .frame_bytes_max = (uint32_t)s->frameBytesMax, .connections_max = (unsigned)s->connectionsMax,
-        .unsent_bytes_max = (size_t)s->connectionUnsentBytesMax, .idle_timeout_ms = s->serverChannelMaxIdleTimeSeconds * 1000,
+        .name = "registry",
+        .reactors = &r->reactor,
+        .reactor_count = 1,
+        .routes = registry_routes,
+        .handler_arg = r,
+        .on_closed = on_conn_closed,
+        .frame_bytes_max = (uint32_t)s->frameBytesMax,
+        .connections_max = (unsigned)s->connectionsMax,
+        .unsent_bytes_max = (size_t)s->connectionUnsentBytesMax,
+        .idle_timeout_ms = s->serverChannelMaxIdleTimeSeconds * 1000,
     };
     return remoting_server_start(&options, &addr, 1, &r->server, eb);
 }
@@ -139,7 +159,8 @@ static void registry_free(struct registry *r)
     free(r);
 }
 
-int registry_start(struct registry_settings *settings, struct reactor *reactor, struct registry **out, struct errbuf *eb)
+int registry_start(struct registry_settings *settings, struct reactor *reactor, struct registry **out,
+                   struct errbuf *eb)
 {
     struct registry *r = mem_zalloc(sizeof *r);
     r->settings = settings;
@@ -157,7 +178,8 @@ int registry_start(struct registry_settings *settings, struct reactor *reactor, 
         return rc;
     }
     r->scan_timer = reactor_timer_new(reactor, on_scan, r);
-    reactor_timer_start(r->scan_timer, settings->scanNotActiveBrokerInterval, settings->scanNotActiveBrokerInterval);
+    reactor_timer_start(r->scan_timer, settings->scanNotActiveBrokerInterval,
+                        settings->scanNotActiveBrokerInterval);
     *out = r;
     return 0;
 }

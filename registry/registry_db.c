@@ -25,11 +25,13 @@ struct registry_db {
     sqlite3 *db; /* NULL: not opened yet */
 };
 
-static const char schema_sql[] =
-    "CREATE TABLE document (name TEXT NOT NULL, version INTEGER NOT NULL, time_ms INTEGER NOT NULL, user TEXT NOT NULL,"
-    " peer TEXT NOT NULL, origin TEXT NOT NULL, bytes INTEGER NOT NULL, crc32 INTEGER NOT NULL, body BLOB NOT NULL,"
-    " PRIMARY KEY (name, version));"
-    "CREATE TABLE kv (namespace TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (namespace, key)) WITHOUT ROWID;";
+static const char schema_sql[] = "CREATE TABLE document (name TEXT NOT NULL, version INTEGER NOT NULL, "
+                                 "time_ms INTEGER NOT NULL, user TEXT NOT NULL,"
+                                 " peer TEXT NOT NULL, origin TEXT NOT NULL, bytes INTEGER NOT NULL, crc32 "
+                                 "INTEGER NOT NULL, body BLOB NOT NULL,"
+                                 " PRIMARY KEY (name, version));"
+                                 "CREATE TABLE kv (namespace TEXT NOT NULL, key TEXT NOT NULL, value TEXT "
+                                 "NOT NULL, PRIMARY KEY (namespace, key)) WITHOUT ROWID;";
 
 struct registry_db *registry_db_new(const struct registry_db_options *options)
 {
@@ -74,7 +76,8 @@ static int db_fail(struct registry_db *db, const char *doing, struct errbuf *eb)
         err = ERR_STATE;
     else if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
         err = ERR_CORRUPT;
-    return errbuf_set(eb, err, "%s: cannot %s: %s", db->path, doing, db->db == NULL ? "out of memory" : sqlite3_errmsg(db->db));
+    return errbuf_set(eb, err, "%s: cannot %s: %s", db->path, doing,
+                      db->db == NULL ? "out of memory" : sqlite3_errmsg(db->db));
 }
 
 static int db_exec(struct registry_db *db, const char *sql, const char *doing, struct errbuf *eb)
@@ -82,7 +85,8 @@ static int db_exec(struct registry_db *db, const char *sql, const char *doing, s
     return sqlite3_exec(db->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : db_fail(db, doing, eb);
 }
 
-static int db_prepare(struct registry_db *db, const char *sql, sqlite3_stmt **out, const char *doing, struct errbuf *eb)
+static int db_prepare(struct registry_db *db, const char *sql, sqlite3_stmt **out, const char *doing,
+                      struct errbuf *eb)
 {
     return sqlite3_prepare_v2(db->db, sql, -1, out, NULL) == SQLITE_OK ? 0 : db_fail(db, doing, eb);
 }
@@ -115,8 +119,8 @@ static int db_pragma_int(struct registry_db *db, const char *sql, int64_t *out, 
 
 static int db_create_schema(struct registry_db *db, struct errbuf *eb)
 {
-    char *sql = mem_printf("BEGIN IMMEDIATE; %s PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT;", schema_sql, APPLICATION_ID,
-                           SCHEMA_VERSION);
+    char *sql = mem_printf("BEGIN IMMEDIATE; %s PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT;",
+                           schema_sql, APPLICATION_ID, SCHEMA_VERSION);
     int rc = db_exec(db, sql, "create the tables", eb);
     free(sql);
     return rc;
@@ -137,7 +141,8 @@ static int db_check_schema(struct registry_db *db, struct errbuf *eb)
     if (application != APPLICATION_ID)
         return errbuf_set(eb, ERR_CORRUPT, "%s: an SQLite file, but not a registry's", db->path);
     if (version != SCHEMA_VERSION)
-        return errbuf_set(eb, ERR_CORRUPT, "%s: written by another version of CJMQ (schema %lld, this one reads %d)", db->path,
+        return errbuf_set(eb, ERR_CORRUPT,
+                          "%s: written by another version of CJMQ (schema %lld, this one reads %d)", db->path,
                           (long long)version, SCHEMA_VERSION);
     return 0;
 }
@@ -146,7 +151,8 @@ static int db_configure(struct registry_db *db, struct errbuf *eb)
 {
     sqlite3_db_config(db->db, SQLITE_DBCONFIG_LOOKASIDE, NULL, 0, 0); /* saves 48 KiB; nothing here is hot */
     sqlite3_busy_timeout(db->db, (int)db->options.busy_timeout_ms);
-    char *sql = mem_printf("PRAGMA cache_size=-%lld; PRAGMA journal_mode=DELETE; PRAGMA synchronous=%d; PRAGMA temp_store=MEMORY",
+    char *sql = mem_printf("PRAGMA cache_size=-%lld; PRAGMA journal_mode=DELETE; PRAGMA synchronous=%d; "
+                           "PRAGMA temp_store=MEMORY",
                            (long long)db->options.cache_kib, db->options.synchronous);
     int rc = db_exec(db, sql, "configure it", eb);
     free(sql);
@@ -186,7 +192,8 @@ static int db_rollback(struct registry_db *db, int rc)
 static int next_version(struct registry_db *db, enum cluster_document which, int64_t *out, struct errbuf *eb)
 {
     sqlite3_stmt *st = NULL;
-    int rc = db_prepare(db, "SELECT ifnull(max(version),0)+1 FROM document WHERE name=?1", &st, "read the newest version", eb);
+    int rc = db_prepare(db, "SELECT ifnull(max(version),0)+1 FROM document WHERE name=?1", &st,
+                        "read the newest version", eb);
     if (rc != 0)
         return rc;
     bind_text(st, 1, slice_str(cluster_document_name(which)));
@@ -197,11 +204,12 @@ static int next_version(struct registry_db *db, enum cluster_document which, int
     return rc;
 }
 
-static int insert_version(struct registry_db *db, enum cluster_document which, struct slice text, const struct document_version *v,
-                          struct slice packed, struct errbuf *eb)
+static int insert_version(struct registry_db *db, enum cluster_document which, struct slice text,
+                          const struct document_version *v, struct slice packed, struct errbuf *eb)
 {
     sqlite3_stmt *st = NULL;
-    int rc = db_prepare(db, "INSERT INTO document VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)", &st, "store the version", eb);
+    int rc = db_prepare(db, "INSERT INTO document VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)", &st,
+                        "store the version", eb);
     if (rc != 0)
         return rc;
     bind_text(st, 1, slice_str(cluster_document_name(which)));
@@ -218,10 +226,12 @@ static int insert_version(struct registry_db *db, enum cluster_document which, s
     return rc;
 }
 
-static int forget_versions(struct registry_db *db, enum cluster_document which, int64_t up_to, struct errbuf *eb)
+static int forget_versions(struct registry_db *db, enum cluster_document which, int64_t up_to,
+                           struct errbuf *eb)
 {
     sqlite3_stmt *st = NULL;
-    int rc = db_prepare(db, "DELETE FROM document WHERE name=?1 AND version<=?2", &st, "remove old versions", eb);
+    int rc =
+        db_prepare(db, "DELETE FROM document WHERE name=?1 AND version<=?2", &st, "remove old versions", eb);
     if (rc != 0)
         return rc;
     bind_text(st, 1, slice_str(cluster_document_name(which)));
@@ -241,8 +251,8 @@ static int pack(struct slice text, struct buf *out, struct errbuf *eb)
     return 0;
 }
 
-int registry_db_add(struct registry_db *db, enum cluster_document which, struct slice text, struct document_version *version, int64_t versions_kept,
-                    struct errbuf *eb)
+int registry_db_add(struct registry_db *db, enum cluster_document which, struct slice text,
+                    struct document_version *version, int64_t versions_kept, struct errbuf *eb)
 {
     struct buf packed = {0};
     struct document_version v = *version;
@@ -268,7 +278,8 @@ int registry_db_add(struct registry_db *db, enum cluster_document which, struct 
     return rc;
 }
 
-static int row_corrupt(struct registry_db *db, enum cluster_document which, sqlite3_stmt *st, const char *what, struct errbuf *eb)
+static int row_corrupt(struct registry_db *db, enum cluster_document which, sqlite3_stmt *st,
+                       const char *what, struct errbuf *eb)
 {
     return errbuf_set(eb, ERR_CORRUPT, "%s: version %lld of the %s document is damaged: %s", db->path,
                       (long long)sqlite3_column_int64(st, 0), cluster_document_name(which), what);
@@ -278,12 +289,17 @@ static int row_corrupt(struct registry_db *db, enum cluster_document which, sqli
 static struct document_version read_version(sqlite3_stmt *st)
 {
     return (struct document_version){
-        .version = sqlite3_column_int64(st, 0), .time_ms = sqlite3_column_int64(st, 1), .user = column_text(st, 2),
-        .peer = column_text(st, 3), .origin = column_text(st, 4), .bytes = sqlite3_column_int64(st, 5),
+        .version = sqlite3_column_int64(st, 0),
+        .time_ms = sqlite3_column_int64(st, 1),
+        .user = column_text(st, 2),
+        .peer = column_text(st, 3),
+        .origin = column_text(st, 4),
+        .bytes = sqlite3_column_int64(st, 5),
     };
 }
 
-static int unpack_row(struct registry_db *db, enum cluster_document which, sqlite3_stmt *st, struct buf *text, struct errbuf *eb)
+static int unpack_row(struct registry_db *db, enum cluster_document which, sqlite3_stmt *st, struct buf *text,
+                      struct errbuf *eb)
 {
     int64_t bytes = sqlite3_column_int64(st, 5);
     if (bytes < 0 || (uint64_t)bytes > db->options.plain_bytes_max)
@@ -300,15 +316,16 @@ static int unpack_row(struct registry_db *db, enum cluster_document which, sqlit
     return 0;
 }
 
-int registry_db_get(struct registry_db *db, enum cluster_document which, int64_t version, struct buf *text, struct document_version *out,
-                    struct errbuf *eb)
+int registry_db_get(struct registry_db *db, enum cluster_document which, int64_t version, struct buf *text,
+                    struct document_version *out, struct errbuf *eb)
 {
     int rc = db_open(db, false, eb);
     if (rc != 0)
         return rc;
     sqlite3_stmt *st = NULL;
     rc = db_prepare(db,
-                    "SELECT version,time_ms,user,peer,origin,bytes,crc32,body FROM document WHERE name=?1 AND (?2=0 OR version=?2)"
+                    "SELECT version,time_ms,user,peer,origin,bytes,crc32,body FROM document WHERE name=?1 "
+                    "AND (?2=0 OR version=?2)"
                     " ORDER BY version DESC LIMIT 1",
                     &st, "read a version", eb);
     if (rc != 0)
@@ -317,7 +334,8 @@ int registry_db_get(struct registry_db *db, enum cluster_document which, int64_t
     sqlite3_bind_int64(st, 2, version);
     int step = sqlite3_step(st);
     if (step == SQLITE_DONE)
-        rc = errbuf_set(eb, ERR_NOTFOUND, "the %s document has no version %lld", cluster_document_name(which), (long long)version);
+        rc = errbuf_set(eb, ERR_NOTFOUND, "the %s document has no version %lld", cluster_document_name(which),
+                        (long long)version);
     else if (step != SQLITE_ROW)
         rc = db_fail(db, "read a version", eb);
     else
@@ -328,13 +346,15 @@ int registry_db_get(struct registry_db *db, enum cluster_document which, int64_t
     return rc;
 }
 
-int registry_db_version_before(struct registry_db *db, enum cluster_document which, int64_t version, int64_t *out, struct errbuf *eb)
+int registry_db_version_before(struct registry_db *db, enum cluster_document which, int64_t version,
+                               int64_t *out, struct errbuf *eb)
 {
     int rc = db_open(db, false, eb);
     if (rc != 0)
         return rc;
     sqlite3_stmt *st = NULL;
-    rc = db_prepare(db, "SELECT max(version) FROM document WHERE name=?1 AND (?2=0 OR version<?2)", &st, "read a version", eb);
+    rc = db_prepare(db, "SELECT max(version) FROM document WHERE name=?1 AND (?2=0 OR version<?2)", &st,
+                    "read a version", eb);
     if (rc != 0)
         return rc;
     bind_text(st, 1, slice_str(cluster_document_name(which)));
@@ -342,7 +362,8 @@ int registry_db_version_before(struct registry_db *db, enum cluster_document whi
     if (sqlite3_step(st) != SQLITE_ROW)
         rc = db_fail(db, "read a version", eb);
     else if (sqlite3_column_type(st, 0) == SQLITE_NULL)
-        rc = errbuf_set(eb, ERR_NOTFOUND, "the %s document has no earlier version", cluster_document_name(which));
+        rc = errbuf_set(eb, ERR_NOTFOUND, "the %s document has no earlier version",
+                        cluster_document_name(which));
     else
         *out = sqlite3_column_int64(st, 0);
     sqlite3_finalize(st);
@@ -350,15 +371,17 @@ int registry_db_version_before(struct registry_db *db, enum cluster_document whi
 }
 
 int registry_db_history(struct registry_db *db, enum cluster_document which, unsigned limit,
-                        void (*each)(void *arg, const struct document_version *v), void *arg, struct errbuf *eb)
+                        void (*each)(void *arg, const struct document_version *v), void *arg,
+                        struct errbuf *eb)
 {
     int rc = db_open(db, false, eb);
     if (rc != 0)
         return rc == ERR_NOTFOUND ? 0 : rc;
     sqlite3_stmt *st = NULL;
     rc = db_prepare(db,
-                    "SELECT version,time_ms,user,peer,origin,bytes FROM document WHERE name=?1 ORDER BY version DESC LIMIT ?2", &st,
-                    "read the history", eb);
+                    "SELECT version,time_ms,user,peer,origin,bytes FROM document WHERE name=?1 ORDER BY "
+                    "version DESC LIMIT ?2",
+                    &st, "read the history", eb);
     if (rc != 0)
         return rc;
     bind_text(st, 1, slice_str(cluster_document_name(which)));
@@ -377,7 +400,8 @@ int registry_db_history(struct registry_db *db, enum cluster_document which, uns
 
 /* --- KV configuration --- */
 
-static int kv_change(struct registry_db *db, const char *sql, struct slice ns, struct slice key, const struct slice *value, struct errbuf *eb)
+static int kv_change(struct registry_db *db, const char *sql, struct slice ns, struct slice key,
+                     const struct slice *value, struct errbuf *eb)
 {
     sqlite3_stmt *st = NULL;
     int rc = db_open(db, true, eb);
@@ -395,7 +419,8 @@ static int kv_change(struct registry_db *db, const char *sql, struct slice ns, s
     return rc;
 }
 
-int registry_db_kv_put(struct registry_db *db, struct slice ns, struct slice key, struct slice value, struct errbuf *eb)
+int registry_db_kv_put(struct registry_db *db, struct slice ns, struct slice key, struct slice value,
+                       struct errbuf *eb)
 {
     return kv_change(db, "INSERT OR REPLACE INTO kv VALUES (?1,?2,?3)", ns, key, &value, eb);
 }
@@ -411,14 +436,16 @@ static struct slice column_slice(sqlite3_stmt *st, int i)
     return slice_of(p == NULL ? "" : p, (size_t)sqlite3_column_bytes(st, i));
 }
 
-int registry_db_kv_each(struct registry_db *db, void (*each)(void *arg, struct slice ns, struct slice key, struct slice value), void *arg,
-                        struct errbuf *eb)
+int registry_db_kv_each(struct registry_db *db,
+                        void (*each)(void *arg, struct slice ns, struct slice key, struct slice value),
+                        void *arg, struct errbuf *eb)
 {
     int rc = db_open(db, false, eb);
     if (rc != 0)
         return rc == ERR_NOTFOUND ? 0 : rc;
     sqlite3_stmt *st = NULL;
-    rc = db_prepare(db, "SELECT namespace,key,value FROM kv ORDER BY namespace,key", &st, "read the KV configuration", eb);
+    rc = db_prepare(db, "SELECT namespace,key,value FROM kv ORDER BY namespace,key", &st,
+                    "read the KV configuration", eb);
     if (rc != 0)
         return rc;
     int step;

@@ -1,12 +1,14 @@
-/* registry_db.h - what a registry keeps on disk, one SQLite file: the documents with all their versions, and the KV configuration.
+/* registry_db.h - what a registry keeps on disk, one SQLite file: the documents with all their versions, and
+ * the KV configuration.
  *
  * Tables:
- *   document  name, version (from 1, per name), time_ms, user, peer, origin ("set", "rollback to 3"), bytes and crc32 of the
+ *   document  name, version (from 1, per name), time_ms, user, peer, origin ("set", "rollback to 3"), bytes
+ *   and crc32 of the
  *             text, body (zlib stream of the compact JSON)
  *   kv        namespace, key, value
  * Opened at the first use that needs it: a registry without data starts without touching the disk.
- * A rollback journal, not a write-ahead log: writes are rare and small, so one file and no shared memory is worth more than the sync that a
- * write-ahead log would save.
+ * A rollback journal, not a write-ahead log: writes are rare and small, so one file and no shared memory is
+ * worth more than the sync that a write-ahead log would save.
  * Threads: one (the registry's reactor). All functions may block on the disk. */
 #ifndef CJMQ_REGISTRY_REGISTRY_DB_H
 #define CJMQ_REGISTRY_REGISTRY_DB_H
@@ -20,8 +22,8 @@
 struct registry_db;
 
 struct registry_db_options {
-    const char *path;       /* "FOLDER/registry.db"; copied */
-    int synchronous;        /* PRAGMA synchronous: 0 OFF .. 3 EXTRA */
+    const char *path; /* "FOLDER/registry.db"; copied */
+    int synchronous;  /* PRAGMA synchronous: 0 OFF .. 3 EXTRA */
     int64_t cache_kib;
     int64_t busy_timeout_ms;
     size_t plain_bytes_max; /* of one document; a row that claims more is corrupt */
@@ -40,25 +42,33 @@ struct document_version {
 };
 void document_version_fini(struct document_version *v);
 
-/* Stores a text as the next version and removes those beyond `versions_kept` (0: none), in one transaction. 0 and *version, or ERR_IO,
- * ERR_NOSPC, ERR_STATE (locked by another program), with nothing changed. `version->version` is ignored on input, set on success. */
-int registry_db_add(struct registry_db *db, enum cluster_document which, struct slice text, struct document_version *version, int64_t versions_kept,
-                    struct errbuf *eb);
-/* Text of a version (0: the newest) appended to `text`, its data into *out (may be NULL; document_version_fini). 0, ERR_NOTFOUND, ERR_CORRUPT
- * (the row does not hold what was stored; eb names it), or ERR_IO. */
-int registry_db_get(struct registry_db *db, enum cluster_document which, int64_t version, struct buf *text, struct document_version *out,
-                    struct errbuf *eb);
-/* Number of the newest version that is older than `version` (0: the newest of all). 0 or ERR_NOTFOUND, ERR_IO. */
-int registry_db_version_before(struct registry_db *db, enum cluster_document which, int64_t version, int64_t *out, struct errbuf *eb);
-/* Calls each(arg, v) for the newest `limit` versions, newest first; v is valid during the call. 0 or ERR_IO. */
+/* Stores a text as the next version and removes those beyond `versions_kept` (0: none), in one transaction. 0
+ * and *version, or ERR_IO, ERR_NOSPC, ERR_STATE (locked by another program), with nothing changed.
+ * `version->version` is ignored on input, set on success. */
+int registry_db_add(struct registry_db *db, enum cluster_document which, struct slice text,
+                    struct document_version *version, int64_t versions_kept, struct errbuf *eb);
+/* Text of a version (0: the newest) appended to `text`, its data into *out (may be NULL;
+ * document_version_fini). 0, ERR_NOTFOUND, ERR_CORRUPT (the row does not hold what was stored; eb names it),
+ * or ERR_IO. */
+int registry_db_get(struct registry_db *db, enum cluster_document which, int64_t version, struct buf *text,
+                    struct document_version *out, struct errbuf *eb);
+/* Number of the newest version that is older than `version` (0: the newest of all). 0 or ERR_NOTFOUND,
+ * ERR_IO. */
+int registry_db_version_before(struct registry_db *db, enum cluster_document which, int64_t version,
+                               int64_t *out, struct errbuf *eb);
+/* Calls each(arg, v) for the newest `limit` versions, newest first; v is valid during the call. 0 or ERR_IO.
+ * */
 int registry_db_history(struct registry_db *db, enum cluster_document which, unsigned limit,
-                        void (*each)(void *arg, const struct document_version *v), void *arg, struct errbuf *eb);
+                        void (*each)(void *arg, const struct document_version *v), void *arg,
+                        struct errbuf *eb);
 
 /* --- KV configuration --- */
-int registry_db_kv_put(struct registry_db *db, struct slice ns, struct slice key, struct slice value, struct errbuf *eb);
+int registry_db_kv_put(struct registry_db *db, struct slice ns, struct slice key, struct slice value,
+                       struct errbuf *eb);
 int registry_db_kv_delete(struct registry_db *db, struct slice ns, struct slice key, struct errbuf *eb);
 /* Calls each for all entries. */
-int registry_db_kv_each(struct registry_db *db, void (*each)(void *arg, struct slice ns, struct slice key, struct slice value), void *arg,
-                        struct errbuf *eb);
+int registry_db_kv_each(struct registry_db *db,
+                        void (*each)(void *arg, struct slice ns, struct slice key, struct slice value),
+                        void *arg, struct errbuf *eb);
 
 #endif

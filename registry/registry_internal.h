@@ -49,33 +49,34 @@ struct route_sources registry_sources(const struct registry *r);
 extern const struct request_route registry_routes[];
 
 /* broker_requests.c */
-void registry_on_register(void *arg, struct request *req);          /* 103 */
-void registry_on_unregister(void *arg, struct request *req);        /* 104 */
-void registry_on_query_version(void *arg, struct request *req);     /* 322 */
-void registry_on_heartbeat(void *arg, struct request *req);         /* 904 */
+void registry_on_register(void *arg, struct request *req);      /* 103 */
+void registry_on_unregister(void *arg, struct request *req);    /* 104 */
+void registry_on_query_version(void *arg, struct request *req); /* 322 */
+void registry_on_heartbeat(void *arg, struct request *req);     /* 904 */
 /* route_requests.c */
-void registry_on_get_route(void *arg, struct request *req);         /* 105 */
-void registry_on_get_cluster(void *arg, struct request *req);       /* 106 */
-void registry_on_get_members(void *arg, struct request *req);       /* 901 */
-void registry_on_list_topics(void *arg, struct request *req);       /* 206 */
-void registry_on_list_cluster_topics(void *arg, struct request *req);   /* 224 */
-void registry_on_list_system_topics(void *arg, struct request *req);    /* 304 */
-void registry_on_list_unit_topics(void *arg, struct request *req);  /* 311 to 313 */
-void registry_on_write_perm(void *arg, struct request *req);        /* 205, 327 */
-void registry_on_delete_topic(void *arg, struct request *req);      /* 216 */
-void registry_on_register_topic(void *arg, struct request *req);    /* 217 */
+void registry_on_get_route(void *arg, struct request *req);           /* 105 */
+void registry_on_get_cluster(void *arg, struct request *req);         /* 106 */
+void registry_on_get_members(void *arg, struct request *req);         /* 901 */
+void registry_on_list_topics(void *arg, struct request *req);         /* 206 */
+void registry_on_list_cluster_topics(void *arg, struct request *req); /* 224 */
+void registry_on_list_system_topics(void *arg, struct request *req);  /* 304 */
+void registry_on_list_unit_topics(void *arg, struct request *req);    /* 311 to 313 */
+void registry_on_write_perm(void *arg, struct request *req);          /* 205, 327 */
+void registry_on_delete_topic(void *arg, struct request *req);        /* 216 */
+void registry_on_register_topic(void *arg, struct request *req);      /* 217 */
 /* config_requests.c */
-void registry_on_kv(void *arg, struct request *req);                /* 100, 101, 102 */
-void registry_on_kv_list(void *arg, struct request *req);           /* 219 */
-void registry_on_update_config(void *arg, struct request *req);     /* 318 */
-void registry_on_get_config(void *arg, struct request *req);        /* 319 */
+void registry_on_kv(void *arg, struct request *req);            /* 100, 101, 102 */
+void registry_on_kv_list(void *arg, struct request *req);       /* 219 */
+void registry_on_update_config(void *arg, struct request *req); /* 318 */
+void registry_on_get_config(void *arg, struct request *req);    /* 319 */
 /* document_requests.c */
-void registry_on_document_get(void *arg, struct request *req);      /* 7001 */
-void registry_on_document_watch(void *arg, struct request *req);    /* 7002 */
-void registry_on_document_command(void *arg, struct request *req);  /* 7004 */
-void registry_on_cluster_status(void *arg, struct request *req);    /* 7005 */
+void registry_on_document_get(void *arg, struct request *req);     /* 7001 */
+void registry_on_document_watch(void *arg, struct request *req);   /* 7002 */
+void registry_on_document_command(void *arg, struct request *req); /* 7004 */
+void registry_on_cluster_status(void *arg, struct request *req);   /* 7005 */
 /* documents_changed_fn: pushes to the watchers. */
-void registry_push_document(void *arg, enum cluster_document which, int64_t version, int64_t time_ms, struct slice text);
+void registry_push_document(void *arg, enum cluster_document which, int64_t version, int64_t time_ms,
+                            struct slice text);
 
 /* Required ext field as text of 1 to `max` bytes; false when it has been answered with an error. */
 bool registry_require(const struct request *req, const char *field, size_t max, struct slice *out);

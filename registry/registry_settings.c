@@ -8,11 +8,21 @@
 #include <stdlib.h>
 
 #define FIELD(name) offsetof(struct registry_settings, name)
-#define DEF_S(n, d, h) {.name = #n, .type = SETTING_STRING, .offset = FIELD(n), .def = d, .unit = "", .help = h},
+#define DEF_S(n, d, h) \
+    {.name = #n, .type = SETTING_STRING, .offset = FIELD(n), .def = d, .unit = "", .help = h},
 #define DEF_I(n, d, lo, hi, u, h) \
-    {.name = #n, .type = SETTING_INT, .offset = FIELD(n), .def = #d, .min = lo, .max = hi, .unit = u, .help = h},
-#define DEF_B(n, d, h) {.name = #n, .type = SETTING_BOOL, .offset = FIELD(n), .def = d, .unit = "", .help = h},
-#define DEF_E(n, d, c, h) {.name = #n, .type = SETTING_ENUM, .offset = FIELD(n), .def = d, .choices = c, .unit = "", .help = h},
+    {.name = #n,                  \
+     .type = SETTING_INT,         \
+     .offset = FIELD(n),          \
+     .def = #d,                   \
+     .min = lo,                   \
+     .max = hi,                   \
+     .unit = u,                   \
+     .help = h},
+#define DEF_B(n, d, h) \
+    {.name = #n, .type = SETTING_BOOL, .offset = FIELD(n), .def = d, .unit = "", .help = h},
+#define DEF_E(n, d, c, h) \
+    {.name = #n, .type = SETTING_ENUM, .offset = FIELD(n), .def = d, .choices = c, .unit = "", .help = h},
 
 static struct setting_def defs[] = {REGISTRY_SETTINGS(DEF_S, DEF_I, DEF_B, DEF_E)};
 
@@ -24,8 +34,10 @@ struct setting_def *registry_setting_defs(size_t *n)
 
 /* All else is read once, at start. */
 static const char *const live_names[] = {
-    "brokerExpireMs", "brokersMax", "topicsMax", "registerBytesMax", "orderMessageEnable", "returnOrderTopicConfigToBroker",
-    "enableAllTopicList", "enableTopicList", "kvEntriesMax", "kvBytesMax", "documentVersionsKept", "watchersMax",
+    "brokerExpireMs",     "brokersMax",           "topicsMax",
+    "registerBytesMax",   "orderMessageEnable",   "returnOrderTopicConfigToBroker",
+    "enableAllTopicList", "enableTopicList",      "kvEntriesMax",
+    "kvBytesMax",         "documentVersionsKept", "watchersMax",
 };
 
 bool registry_setting_is_live(struct slice name)

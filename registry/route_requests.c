@@ -29,7 +29,8 @@ void registry_on_get_route(void *arg, struct request *req)
     r->counters.routes++;
     if (route_build(&sources, topic, &route, &why) != 0) {
         r->counters.routes_missing++;
-        request_reply_error(req, RESP_TOPIC_NOT_EXIST, "No topic route info in name server for the topic: %.*s: %s", SLICE_ARG(topic),
+        request_reply_error(req, RESP_TOPIC_NOT_EXIST,
+                            "No topic route info in name server for the topic: %.*s: %s", SLICE_ARG(topic),
                             why.text);
         return;
     }
@@ -87,7 +88,8 @@ void registry_on_list_topics(void *arg, struct request *req)
 {
     struct registry *r = arg;
     if (!r->settings->enableAllTopicList) {
-        request_reply_error(req, RESP_SYSTEM_ERROR, "the list of topics is switched off by enableAllTopicList");
+        request_reply_error(req, RESP_SYSTEM_ERROR,
+                            "the list of topics is switched off by enableAllTopicList");
         return;
     }
     struct route_sources sources = registry_sources(r);
@@ -173,7 +175,8 @@ void registry_on_write_perm(void *arg, struct request *req)
     int n = live_table_set_write_perm(&r->live, group, on);
     if (n >= 0)
         n += count_listed(r, group);
-    log_info("write permission %s group=%.*s topics=%d peer=%s", on ? "added" : "wiped", SLICE_ARG(group), n, conn_peer_text(req->conn));
+    log_info("write permission %s group=%.*s topics=%d peer=%s", on ? "added" : "wiped", SLICE_ARG(group), n,
+             conn_peer_text(req->conn));
     struct command_out_field field = FIELD_NUM(on ? "addTopicCount" : "wipeTopicCount", n < 0 ? 0 : n);
     request_reply(req, &(struct reply){.code = RESP_SUCCESS, .fields = &field, .field_count = 1});
 }
@@ -205,10 +208,15 @@ void registry_on_register_topic(void *arg, struct request *req)
     for (unsigned i = 0; i < route.queue_count; i++) {
         const struct route_queue *q = &route.queues[i];
         struct live_queue queue = {
-            .read_queues = q->read_queues, .write_queues = q->write_queues, .perm = q->perm, .sys_flag = q->sys_flag,
+            .read_queues = q->read_queues,
+            .write_queues = q->write_queues,
+            .perm = q->perm,
+            .sys_flag = q->sys_flag,
         };
-        if (!live_table_put_queue(&r->live, topic, slice_str(q->broker_name), &queue, (unsigned)r->settings->topicsMax))
-            log_warn("topic not registered: no such group, or topicsMax reached topic=%.*s group=%s", SLICE_ARG(topic), q->broker_name);
+        if (!live_table_put_queue(&r->live, topic, slice_str(q->broker_name), &queue,
+                                  (unsigned)r->settings->topicsMax))
+            log_warn("topic not registered: no such group, or topicsMax reached topic=%.*s group=%s",
+                     SLICE_ARG(topic), q->broker_name);
     }
     topic_route_fini(&route);
     request_reply_ok(req);

@@ -25,9 +25,10 @@ bool route_group_is_alive(const struct route_sources *s, struct slice group)
 
 /* --- one topic --- */
 
-/* Adds one live broker to the route's broker of its group, when it may serve anything. Returns its perm bits. */
-static int add_member(struct topic_route *r, struct route_broker **broker, const char *name, int64_t broker_id, const struct live_broker *b,
-                      const struct broker_place *place)
+/* Adds one live broker to the route's broker of its group, when it may serve anything. Returns its perm bits.
+ * */
+static int add_member(struct topic_route *r, struct route_broker **broker, const char *name,
+                      int64_t broker_id, const struct live_broker *b, const struct broker_place *place)
 {
     int bits = cluster_perm_bits(place->role, place->permission);
     if (bits == 0)
@@ -48,7 +49,8 @@ struct group_state {
 };
 
 /* Members of a group by place: for topics of the document. */
-static struct group_state add_group_by_place(const struct route_sources *s, struct topic_route *r, const char *group)
+static struct group_state add_group_by_place(const struct route_sources *s, struct topic_route *r,
+                                             const char *group)
 {
     struct group_state state = {0};
     struct route_broker *broker = NULL;
@@ -66,7 +68,8 @@ static struct group_state add_group_by_place(const struct route_sources *s, stru
 }
 
 /* Members of a group as registered: for topics that the document does not list. */
-static int add_group_as_registered(const struct route_sources *s, struct topic_route *r, const struct live_group *g)
+static int add_group_as_registered(const struct route_sources *s, struct topic_route *r,
+                                   const struct live_group *g)
 {
     int bits = 0;
     struct route_broker *broker = NULL;
@@ -85,7 +88,8 @@ static void append_name(char *text, size_t size, const char *name)
         snprintf(text + used, size - used, "%s%s", used == 0 ? "" : ", ", name);
 }
 
-static int build_listed(const struct route_sources *s, const struct topic_entry *t, struct topic_route *out, struct errbuf *eb)
+static int build_listed(const struct route_sources *s, const struct topic_entry *t, struct topic_route *out,
+                        struct errbuf *eb)
 {
     char dead[200] = "", forbidden[200] = "";
     for (unsigned i = 0; i < t->group_count; i++) {
@@ -102,12 +106,14 @@ static int build_listed(const struct route_sources *s, const struct topic_entry 
     if (t->group_count == 0)
         return errbuf_set(eb, ERR_NOTFOUND, "the topic document gives it no group");
     if (forbidden[0] != '\0')
-        return errbuf_set(eb, ERR_NOTFOUND, "no permission: the brokers of its groups (%s) may neither be read nor written%s%s", forbidden,
-                          dead[0] != '\0' ? "; not alive: " : "", dead);
+        return errbuf_set(eb, ERR_NOTFOUND,
+                          "no permission: the brokers of its groups (%s) may neither be read nor written%s%s",
+                          forbidden, dead[0] != '\0' ? "; not alive: " : "", dead);
     return errbuf_set(eb, ERR_NOTFOUND, "no broker of its groups is alive (%s)", dead);
 }
 
-static int build_registered(const struct route_sources *s, const struct live_topic *t, struct topic_route *out, struct errbuf *eb)
+static int build_registered(const struct route_sources *s, const struct live_topic *t,
+                            struct topic_route *out, struct errbuf *eb)
 {
     char forbidden[200] = "";
     for (unsigned i = 0; i < t->queue_count; i++) {
@@ -115,13 +121,16 @@ static int build_registered(const struct route_sources *s, const struct live_top
         int bits = add_group_as_registered(s, out, q->group);
         int perm = q->perm & (bits | ~(PERM_BIT_READ | PERM_BIT_WRITE));
         if (bits != 0)
-            topic_route_add_queue(out, slice_str(q->group->name), q->read_queues, q->write_queues, perm, q->sys_flag);
+            topic_route_add_queue(out, slice_str(q->group->name), q->read_queues, q->write_queues, perm,
+                                  q->sys_flag);
         else
             append_name(forbidden, sizeof forbidden, q->group->name);
     }
     if (out->queue_count > 0)
         return 0;
-    return errbuf_set(eb, ERR_NOTFOUND, "no permission: the brokers of its groups (%s) may neither be read nor written", forbidden);
+    return errbuf_set(eb, ERR_NOTFOUND,
+                      "no permission: the brokers of its groups (%s) may neither be read nor written",
+                      forbidden);
 }
 
 int route_build(const struct route_sources *s, struct slice topic, struct topic_route *out, struct errbuf *eb)
@@ -134,7 +143,8 @@ int route_build(const struct route_sources *s, struct slice topic, struct topic_
     else if (registered != NULL)
         rc = build_registered(s, registered, out, eb);
     else
-        rc = errbuf_set(eb, ERR_NOTFOUND, "no such topic: neither in the topic document nor registered by a live broker");
+        rc = errbuf_set(eb, ERR_NOTFOUND,
+                        "no such topic: neither in the topic document nor registered by a live broker");
     if (rc == 0)
         topic_route_sort(out);
     else
@@ -156,7 +166,8 @@ void route_build_cluster_info(const struct route_sources *s, struct cluster_info
 static bool place_in_cluster(const struct route_sources *s, const char *group, struct slice cluster)
 {
     for (const struct live_broker *b = s->live->brokers; b != NULL; b = b->hh.next) {
-        if (strcmp(route_broker_place(s, b).group, group) == 0 && (cluster.len == 0 || slice_eq_str(cluster, b->group->cluster)))
+        if (strcmp(route_broker_place(s, b).group, group) == 0 &&
+            (cluster.len == 0 || slice_eq_str(cluster, b->group->cluster)))
             return true;
     }
     return false;

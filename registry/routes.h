@@ -1,7 +1,8 @@
 /* routes.h - what clients are told: routes and lists made from live brokers and documents.
  *
- * The documents rule: a broker's entry decides its role and permission (READ and WRITE of its perm bits; a broker that may neither be read
- * nor written is left out), a topic's entry decides its groups and queues. What the documents do not list is as the brokers registered it.
+ * The documents rule: a broker's entry decides its role and permission (READ and WRITE of its perm bits; a
+ * broker that may neither be read nor written is left out), a topic's entry decides its groups and queues.
+ * What the documents do not list is as the brokers registered it.
  * Threads: the registry's reactor. */
 #ifndef CJMQ_REGISTRY_ROUTES_H
 #define CJMQ_REGISTRY_ROUTES_H
@@ -31,9 +32,10 @@ struct broker_place route_broker_place(const struct route_sources *s, const stru
 /* Whether a broker of the group is alive; `group` by place. */
 bool route_group_is_alive(const struct route_sources *s, struct slice group);
 
-/* The route of a topic, sorted, into a zeroed *out. 0, or ERR_NOTFOUND with the cause in eb: no such topic, no broker of its groups is alive,
- * no permission. */
-int route_build(const struct route_sources *s, struct slice topic, struct topic_route *out, struct errbuf *eb);
+/* The route of a topic, sorted, into a zeroed *out. 0, or ERR_NOTFOUND with the cause in eb: no such topic,
+ * no broker of its groups is alive, no permission. */
+int route_build(const struct route_sources *s, struct slice topic, struct topic_route *out,
+                struct errbuf *eb);
 
 void route_build_cluster_info(const struct route_sources *s, struct cluster_info *out);
 /* Topics that have a live group; of one cluster when `cluster` is not empty. Sorted. */

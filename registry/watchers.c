@@ -24,7 +24,8 @@ int watchers_add(struct watchers *w, struct conn *c, unsigned max, struct errbuf
             return 0;
     }
     if (w->count >= max)
-        return errbuf_set(eb, ERR_LIMIT, "%u connections watch the documents; watchersMax allows no more", w->count);
+        return errbuf_set(eb, ERR_LIMIT, "%u connections watch the documents; watchersMax allows no more",
+                          w->count);
     if (w->count == w->cap) {
         w->cap = w->cap == 0 ? 8 : w->cap * 2;
         w->conns = mem_realloc(w->conns, w->cap * sizeof(struct conn *));
@@ -44,8 +45,8 @@ void watchers_remove(struct watchers *w, const struct conn *c)
     }
 }
 
-unsigned watchers_push(struct watchers *w, int code, const struct command_out_field *fields, unsigned field_count, struct slice body,
-                       size_t unsent_max)
+unsigned watchers_push(struct watchers *w, int code, const struct command_out_field *fields,
+                       unsigned field_count, struct slice body, size_t unsent_max)
 {
     unsigned sent = 0;
     /* Backwards: a closed connection may leave the list at once. */

@@ -15,9 +15,10 @@ void watchers_fini(struct watchers *w);
 /* A connection that is there already stays so. 0 or ERR_LIMIT (eb names watchersMax). */
 int watchers_add(struct watchers *w, struct conn *c, unsigned max, struct errbuf *eb);
 void watchers_remove(struct watchers *w, const struct conn *c);
-/* Sends a oneway request to each; one that has not read `unsent_max` bytes of earlier ones is closed (it asks anew when it is back).
+/* Sends a oneway request to each; one that has not read `unsent_max` bytes of earlier ones is closed (it asks
+ * anew when it is back).
  * Returns how many were sent. */
-unsigned watchers_push(struct watchers *w, int code, const struct command_out_field *fields, unsigned field_count, struct slice body,
-                       size_t unsent_max);
+unsigned watchers_push(struct watchers *w, int code, const struct command_out_field *fields,
+                       unsigned field_count, struct slice body, size_t unsent_max);
 
 #endif
