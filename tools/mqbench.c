@@ -144,7 +144,7 @@ static int add_senders(struct bench *b)
         int64_t own = o->connections / b->lane_count + (i < o->connections % b->lane_count);
         int64_t before = (o->connections / b->lane_count) * i + (i < o->connections % b->lane_count ? i : o->connections % b->lane_count);
         lane->rate = o->rate * (double)own / (double)o->connections;
-        lane->quota = UINT64_MAX;
+        lane->quota = own > 0 ? UINT64_MAX : 0;
         if (o->count > 0) /* shares that add up to the whole */
             lane->quota = (uint64_t)(o->count * (before + own) / o->connections - o->count * before / o->connections);
         if (own > 0 && lane->quota > 0)

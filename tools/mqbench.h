@@ -75,6 +75,8 @@ struct lane {
     struct receiver *receivers; /* list */
     struct flow sent, received; /* received: latency end to end, of messages of this run */
     struct send_op *idle, **idle_end;
+    struct send_op *failed;     /* to be idle again after a pause */
+    int64_t failed_ns;          /* when the pause began */
     uint64_t started;           /* sends begun */
     uint64_t quota;             /* sends to begin; UINT64_MAX: no limit */
     unsigned busy;              /* sends under way */

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RATE_TICK_MS = 1, RETRY_TICK_MS = 20, KEY_MAX = 32 };
+enum { RATE_TICK_MS = 1, RETRY_TICK_MS = 20, RETRY_PAUSE_NS = 20000000, KEY_MAX = 32 };
 
 /* One send after the other. */
 struct send_op {
@@ -29,12 +29,9 @@ struct sender {
     struct send_op *ops;  /* owned */
 };
 
-static void op_idle(struct send_op *op)
+/* Tells main when this was the last send that the lane had to do. */
+static void lane_check_done(struct lane *lane)
 {
-    struct lane *lane = op->sender->lane;
-    op->next = NULL;
-    *lane->idle_end = op;
-    lane->idle_end = &op->next;
     if (lane->busy == 0 && (lane->stopping || lane->started >= lane->quota) && lane->quota != 0) {
         struct bench *b = lane->bench;
         lane->quota = 0; /* told once */
@@ -42,6 +39,39 @@ static void op_idle(struct send_op *op)
             b->finished_ns = clock_mono_ns();
             sem_post(&b->wake);
         }
+    }
+}
+
+static void op_idle(struct send_op *op)
+{
+    struct lane *lane = op->sender->lane;
+    op->next = NULL;
+    *lane->idle_end = op;
+    lane->idle_end = &op->next;
+    lane_check_done(lane);
+}
+
+/* A server that is down is not asked in a busy loop: the op pauses. */
+static void op_failed(struct send_op *op, const struct cjmq_error *error)
+{
+    struct lane *lane = op->sender->lane;
+    lane->sent.errors++;
+    lane_note_error(lane, error);
+    if (lane->bench->options.count > 0)
+        lane->started--; /* that many are to be stored */
+    if (lane->failed == NULL)
+        lane->failed_ns = clock_mono_ns();
+    op->next = lane->failed;
+    lane->failed = op;
+    lane_check_done(lane);
+}
+
+static void failed_to_idle(struct lane *lane)
+{
+    while (lane->failed != NULL) {
+        struct send_op *op = lane->failed;
+        lane->failed = op->next;
+        op_idle(op);
     }
 }
 
@@ -74,10 +104,7 @@ static void op_send(struct send_op *op, int64_t now_ns)
     lane->busy++;
     if (cjmq_send_async(s->producer, &s->message, on_sent, op, &error) != 0) {
         lane->busy--;
-        lane->started--;
-        lane->sent.errors++;
-        lane_note_error(lane, &error);
-        op_idle(op);
+        op_failed(op, &error);
     }
 }
 
@@ -89,13 +116,10 @@ static void on_sent(void *arg, const struct cjmq_error *error, const struct cjmq
     (void)result;
     lane->busy--;
     if (error != NULL) {
-        if (error->code != CJMQ_ERR_CLOSED || !lane->stopping) {
-            lane->sent.errors++;
-            lane_note_error(lane, error);
-        }
-        if (lane->quota != 0)
-            lane->started--; /* of --count: it is to be sent */
-        op_idle(op);         /* until the next tick: a broker that is down is not asked in a busy loop */
+        if (lane->stopping && error->code == CJMQ_ERR_CLOSED)
+            op_idle(op);
+        else
+            op_failed(op, error);
         return;
     }
     lane->sent.ok++;
@@ -113,15 +137,10 @@ static void on_tick(void *arg)
     struct lane *lane = arg;
     int64_t now = clock_mono_ns();
     uint64_t due = lane->rate > 0 ? (uint64_t)((double)(now - lane->rate_begin_ns) * 1e-9 * lane->rate) : UINT64_MAX;
-    struct send_op *last = NULL;
-    /* Each op once at most: one that fails at once goes to the end of the list. */
-    while (lane->idle != NULL && lane->idle != last && lane->started < due && lane->started < lane->quota && !lane->stopping) {
-        struct send_op *op = idle_take(lane);
-        uint64_t before = lane->started;
-        op_send(op, clock_mono_ns());
-        if (lane->started == before && last == NULL)
-            last = op;
-    }
+    if (lane->failed != NULL && now - lane->failed_ns >= RETRY_PAUSE_NS)
+        failed_to_idle(lane);
+    while (lane->idle != NULL && lane->started < due && lane->started < lane->quota && !lane->stopping)
+        op_send(idle_take(lane), clock_mono_ns());
 }
 
 void lane_senders_start(void *arg)
@@ -140,9 +159,7 @@ void lane_senders_stop(void *arg)
     lane->stopping = true;
     reactor_timer_free(lane->tick);
     lane->tick = NULL;
-    if (lane->busy > 0 || lane->idle == NULL || lane->quota == 0)
-        return;
-    op_idle(idle_take(lane)); /* tells that this lane is done */
+    lane_check_done(lane);
 }
 
 int sender_add(struct lane *lane)
