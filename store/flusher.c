@@ -101,7 +101,8 @@ static void *flusher_main(void *arg)
         tell_if_moved(s);
         pthread_mutex_lock(&f->lock);
         f->busy = false;
-        pthread_cond_broadcast(&f->wake);
+        if (f->waiters > 0)
+            pthread_cond_broadcast(&f->wake);
     }
     pthread_mutex_unlock(&f->lock);
     return NULL;
@@ -141,8 +142,10 @@ static int flush_as_owner(struct store *s)
     int rc = flush_written(s);
     pthread_mutex_lock(&f->lock);
     f->busy = false;
-    /* The thread tells those who asked meanwhile that durable moved; others may wait for `busy`. */
-    pthread_cond_broadcast(&f->wake);
+    /* The thread tells those who asked meanwhile that durable moved; others may wait for `busy`. With neither,
+     * a lone producer's flush must not cost a wake-up. */
+    if (f->requested || f->waiters > 0)
+        pthread_cond_broadcast(&f->wake);
     return rc;
 }
 
@@ -159,8 +162,10 @@ int flusher_flush_wait(struct store *s)
 {
     struct flusher *f = &s->flusher;
     pthread_mutex_lock(&f->lock);
+    f->waiters++;
     while (f->busy)
         pthread_cond_wait(&f->wake, &f->lock);
+    f->waiters--;
     int rc = flush_as_owner(s);
     pthread_mutex_unlock(&f->lock);
     return rc;

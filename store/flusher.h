@@ -15,6 +15,7 @@ struct flusher {
     pthread_cond_t wake;
     bool requested; /* somebody waits for what was written before this was set */
     bool busy;      /* a flush is going on, on the thread or inline */
+    unsigned waiters; /* in flusher_flush_wait(), until `busy` is free */
     bool stop;
     int64_t told; /* durable as announced last; flusher's thread */
 };
