@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { HEARTBEAT_SOON_MS = 5, NAMESRV_MAX = 64 };
+enum { HEARTBEAT_SOON_MS = 5, LOST_PAUSE_FIRST_MS = 500, NAMESRV_MAX = 64 };
 
 /* --- lists --- */
 
@@ -119,6 +119,7 @@ struct heartbeat_round {
     struct cjmq_client *client;
     struct buf body;
     unsigned open; /* answers to come, and one for the round itself while it is being sent */
+    bool failed;
     reactor_fn done;
     void *arg;
 };
@@ -127,6 +128,8 @@ static void heartbeat_round_put(struct heartbeat_round *round)
 {
     if (--round->open > 0)
         return;
+    if (!round->failed)
+        round->client->lost_pause_ms = 0;
     if (round->done != NULL)
         round->done(round->arg);
     buf_fini(&round->body);
@@ -136,6 +139,7 @@ static void heartbeat_round_put(struct heartbeat_round *round)
 static void on_heartbeat_answer(void *arg, int err, const struct command *answer, const struct errbuf *eb)
 {
     struct heartbeat_round *round = arg;
+    round->failed = round->failed || err != 0;
     if (err != 0 && err != ERR_CLOSED)
         log_warn("heartbeat failed: %s", eb->text);
     else if (err == 0 && answer->code != RESP_SUCCESS)
@@ -228,6 +232,24 @@ static int on_broker_request(void *arg, const char *addr, const struct command *
     }
     log_debug("request not served code=%d from=%s", cmd->code, addr);
     return RESP_REQUEST_CODE_NOT_SUPPORTED;
+}
+
+/* --- lost connections --- */
+
+/* A broker that comes back knows nothing of its clients: it is to hear of us before the next regular heartbeat. */
+static void on_connection_lost(void *arg, const char *addr)
+{
+    struct cjmq_client *client = arg;
+    for (unsigned i = 0; i < client->namesrv_count; i++)
+        if (strcmp(client->namesrv[i], addr) == 0)
+            return;
+    if (reactor_timer_active(client->lost_timer))
+        return;
+    int64_t pause = client->lost_pause_ms == 0 ? LOST_PAUSE_FIRST_MS : 2 * client->lost_pause_ms;
+    if (pause >= client->options.heartbeat_interval_ms)
+        return; /* the regular one is as good */
+    client->lost_pause_ms = pause;
+    reactor_timer_start(client->lost_timer, pause, 0);
 }
 
 static void on_route_timer(void *arg)
@@ -340,9 +362,11 @@ static void client_set_up(void *arg)
         .unsent_bytes_max = c->options.unsent_bytes_max,
         .reconnect_pause_max_ms = c->options.reconnect_pause_max_ms,
         .on_request = on_broker_request,
+        .on_closed = on_connection_lost,
         .arg = c,
     };
     c->remoting = remoting_client_new(&ro);
+    c->lost_timer = reactor_timer_new(c->reactor, on_heartbeat_timer, c);
     c->heartbeat_timer = reactor_timer_new(c->reactor, on_heartbeat_timer, c);
     c->heartbeat_soon_timer = reactor_timer_new(c->reactor, on_heartbeat_timer, c);
     c->route_timer = reactor_timer_new(c->reactor, on_route_timer, c);
@@ -357,6 +381,7 @@ static void client_take_down(void *arg)
     c->remoting = NULL;
     reactor_timer_free(c->heartbeat_timer);
     reactor_timer_free(c->heartbeat_soon_timer);
+    reactor_timer_free(c->lost_timer);
     reactor_timer_free(c->route_timer);
     route_slots_free(c);
 }

@@ -146,6 +146,8 @@ struct cjmq_client {
     struct member_link producers; /* lists of struct cjmq_producer / cjmq_consumer, through their links */
     struct member_link consumers;
     struct reactor_timer *heartbeat_soon_timer;
+    struct reactor_timer *lost_timer; /* heartbeats after a connection was lost */
+    int64_t lost_pause_ms;            /* grows until a round of heartbeats succeeds */
     _Atomic unsigned members; /* producers, consumers and pullers: all gone before the client goes */
 };
 
