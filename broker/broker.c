@@ -1,6 +1,8 @@
-/* broker.c - the parts of a broker, put together in the order in which they need each other and taken apart in the reverse.
+/* broker.c - the parts of a broker, put together in the order in which they need each other and taken apart
+ * in the reverse.
  *
- * Nothing here waits: no registry is asked, no file is filled, no page of a buffer is touched before the first client is served. */
+ * Nothing here waits: no registry is asked, no file is filled, no page of a buffer is touched before the
+ * first client is served. */
 #include "broker/broker.h"
 
 #include "base/clock.h"
@@ -56,12 +58,14 @@ static int open_store(struct broker *b, struct errbuf *eb)
     if (err != 0)
         return err;
     if (report.clean_stop)
-        log_info("store opened after a clean stop path=%s log=%" PRId64 "..%" PRId64 " took=%" PRId64 " ms", options.root_dir, report.log_begin,
+        log_info("store opened after a clean stop path=%s log=%" PRId64 "..%" PRId64 " took=%" PRId64 " ms",
+                 options.root_dir, report.log_begin,
                  report.log_end, report.millis);
     else
-        log_warn("store recovered after an unclean stop path=%s log=%" PRId64 "..%" PRId64 " records_checked=%" PRId64 " torn_bytes_cut=%" PRId64
-                 " took=%" PRId64 " ms", options.root_dir, report.log_begin, report.log_end, report.records_checked, report.bytes_truncated,
-                 report.millis);
+        log_warn("store recovered after an unclean stop path=%s log=%" PRId64 "..%" PRId64
+                 " records_checked=%" PRId64 " torn_bytes_cut=%" PRId64 " took=%" PRId64 " ms",
+                 options.root_dir, report.log_begin, report.log_end, report.records_checked,
+                 report.bytes_truncated, report.millis);
     return 0;
 }
 
@@ -171,7 +175,8 @@ static void stop_reactors(struct broker *b)
     }
 }
 
-/* On a lane's thread: no more sends and pulls are taken, what waits is answered or dropped, while its connections still stand. */
+/* On a lane's thread: no more sends and pulls are taken, what waits is answered or dropped, while its
+ * connections still stand. */
 static void drain_lane(void *arg)
 {
     struct broker_lane *lane = arg;
@@ -181,7 +186,8 @@ static void drain_lane(void *arg)
 
 /* --- server --- */
 
-static int listen_address(const struct broker_settings *s, int64_t port, struct net_addr *out, struct errbuf *eb)
+static int listen_address(const struct broker_settings *s, int64_t port, struct net_addr *out,
+                          struct errbuf *eb)
 {
     char text[NET_ADDR_TEXT_MAX * 2];
     snprintf(text, sizeof text, "%.64s:%" PRId64, s->bindAddress, port);
@@ -197,10 +203,18 @@ static int start_server(struct broker *b, struct errbuf *eb)
     for (unsigned i = 0; i < b->lane_count; i++)
         reactors[i] = b->lanes[i].reactor;
     struct remoting_server_options options = {
-        .name = "broker", .reactors = reactors, .reactor_count = b->lane_count, .routes = rocketmq_routes(), .handler_arg = b,
-        .on_opened = rocketmq_conn_opened, .on_closed = rocketmq_conn_closed, .frame_bytes_max = (uint32_t)s->frameBytesMax,
-        .connections_max = (unsigned)s->connectionsMax, .unsent_bytes_max = (size_t)s->connectionUnsentBytesMax,
-        .pending_requests_max = (unsigned)s->connectionPendingMax, .idle_timeout_ms = s->serverChannelMaxIdleTimeSeconds * 1000,
+        .name = "broker",
+        .reactors = reactors,
+        .reactor_count = b->lane_count,
+        .routes = rocketmq_routes(),
+        .handler_arg = b,
+        .on_opened = rocketmq_conn_opened,
+        .on_closed = rocketmq_conn_closed,
+        .frame_bytes_max = (uint32_t)s->frameBytesMax,
+        .connections_max = (unsigned)s->connectionsMax,
+        .unsent_bytes_max = (size_t)s->connectionUnsentBytesMax,
+        .pending_requests_max = (unsigned)s->connectionPendingMax,
+        .idle_timeout_ms = s->serverChannelMaxIdleTimeSeconds * 1000,
     };
     struct errbuf why = {0};
     int err = listen_address(s, s->listenPort, &addrs[0], &why);
@@ -210,7 +224,9 @@ static int start_server(struct broker *b, struct errbuf *eb)
         err = remoting_server_start(&options, addrs, count, &b->server, &why);
     b->server_reactors = reactors;
     if (err != 0)
-        return errbuf_set(eb, err, "%.200s (settings: listenPort=%" PRId64 " fastListenPort=%" PRId64 " bindAddress=%s)", why.text, s->listenPort,
+        return errbuf_set(eb, err,
+                          "%.200s (settings: listenPort=%" PRId64 " fastListenPort=%" PRId64 " bindAddress=%s)",
+                          why.text, s->listenPort,
                           s->fastListenPort, s->bindAddress);
     b->listen_port = remoting_server_port(b->server, 0);
     b->fast_port = count == 2 ? remoting_server_port(b->server, 1) : 0;

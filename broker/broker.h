@@ -2,12 +2,14 @@
  *
  * Threads of a broker
  *   main       signals and housekeeping (timers that may block for the disk): loop `housekeeper`
- *   control    registry link, documents, console: loop `control`. "Reactor 0" in the tables' headers (the one thread that applies documents)
+ *   control    registry link, documents, console: loop `control`. "Reactor 0" in the tables' headers (the one
+ * thread that applies documents)
  *              means this one
- *   io-0..n    the clients' connections: loops `lanes[i].reactor`; a connection belongs to one lane from accept to close
+ *   io-0..n    the clients' connections: loops `lanes[i].reactor`; a connection belongs to one lane from
+ * accept to close
  *   store-*    the store's own (flusher, index, clean-up)
- * The parts below are set before any of these threads runs and stay the same until broker_stop() has joined them; each part's header says which
- * threads may call it. */
+ * The parts below are set before any of these threads runs and stay the same until broker_stop() has joined
+ * them; each part's header says which threads may call it. */
 #ifndef CJMQ_BROKER_BROKER_H
 #define CJMQ_BROKER_BROKER_H
 
@@ -79,17 +81,18 @@ struct broker {
     atomic_bool announce_posted;
 };
 
-/* Assembles and starts everything from `b->settings` (finished by broker_settings_finish): tables, store, threads, server, registry link, console.
- * On return clients are served. On the main thread; `b` is zeroed but for settings, setting_defs, setting_count and housekeeper (owned from now on;
- * made by the caller, who wants its signals there before other threads start). 0, or ERR_* with a sentence for the operator in eb; what had been
- * started is stopped again. */
+/* Assembles and starts everything from `b->settings` (finished by broker_settings_finish): tables, store,
+ * threads, server, registry link, console. On return clients are served. On the main thread; `b` is zeroed
+ * but for settings, setting_defs, setting_count and housekeeper (owned from now on; made by the caller, who
+ * wants its signals there before other threads start). 0, or ERR_* with a sentence for the operator in eb;
+ * what had been started is stopped again. */
 int broker_start(struct broker *b, struct errbuf *eb);
 /* Runs the main thread's loop until broker_ask_stop(). */
 void broker_run(struct broker *b);
 /* Makes broker_run() return. Any thread, also a signal's callback. */
 void broker_ask_stop(struct broker *b);
-/* Stops in the reverse order of start: console, registry link, no new requests, what is parked is answered or dropped, tables saved, store closed.
- * Main thread, after broker_run(). */
+/* Stops in the reverse order of start: console, registry link, no new requests, what is parked is answered or
+ * dropped, tables saved, store closed. Main thread, after broker_run(). */
 void broker_stop(struct broker *b);
 
 /* The lane whose thread runs the connection. On that thread. */

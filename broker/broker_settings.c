@@ -142,12 +142,12 @@ static int check_combinations(const struct broker_settings *s, struct errbuf *eb
                           "brokerRole=SLAVE needs a brokerId above 0, brokerId=0 is the master's");
     if (s->brokerRole != BROKER_ROLE_SLAVE && s->brokerId > 0)
         return errbuf_set(eb, ERR_INVAL,
-                          "brokerId=%" PRId64 " is a slave's, but brokerRole is a master's: set brokerRole=SLAVE "
-                          "or brokerId=0", s->brokerId);
+                          "brokerId=%" PRId64 " is a slave's, but brokerRole is a master's: "
+                          "set brokerRole=SLAVE or brokerId=0", s->brokerId);
     if ((s->brokerPermission & ~INT64_C(6)) != 0)
         return errbuf_set(eb, ERR_INVAL,
-                          "brokerPermission=%" PRId64 ": 6 (read and write), 4 (read), 2 (write) or 0 was expected",
-                          s->brokerPermission);
+                          "brokerPermission=%" PRId64 ": 6 (read and write), 4 (read), 2 (write) or 0 "
+                          "was expected", s->brokerPermission);
     if (s->sendBatchBytesMax < s->maxMessageSize + 65536)
         return errbuf_set(eb, ERR_INVAL,
                           "sendBatchBytesMax=%" PRId64 " cannot hold one message: maxMessageSize=%" PRId64

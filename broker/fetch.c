@@ -1,4 +1,5 @@
-/* fetch.c - checks of a pull, and reads that end in pooled structs which the server gives back when the bytes have left. */
+/* fetch.c - checks of a pull, and reads that end in pooled structs which the server gives back when the bytes
+ * have left. */
 #include "broker/fetch.h"
 
 #include "base/mem.h"
@@ -7,8 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* One reply looks at this many consume-queue entries at most, so that a sparse filter cannot hold up the loop. */
-enum { SCAN_ENTRIES_MIN = 800, SCAN_ENTRIES_PER_MESSAGE = 1 };
+/* One reply looks at this many consume-queue entries at most, so that a sparse filter cannot hold up the
+ * loop. */
+enum { SCAN_ENTRIES_MIN = 800 };
 /* Free read results kept; each is some 3 KB. */
 enum { FREE_MAX = 64 };
 
@@ -18,7 +20,8 @@ struct fetch_lane {
     unsigned free_count;
 };
 
-static enum fetch_refusal check_topic(struct broker *b, const struct fetch_order *o, struct fetch_target *t, struct errbuf *eb)
+static enum fetch_refusal check_topic(struct broker *b, const struct fetch_order *o, struct fetch_target *t,
+                                      struct errbuf *eb)
 {
     t->topic = topic_table_lookup(b->topics, o->topic);
     if (t->topic == NULL) {
@@ -27,22 +30,27 @@ static enum fetch_refusal check_topic(struct broker *b, const struct fetch_order
     }
     struct topic_config config = topic_config(t->topic);
     if ((config.perm & PERM_BIT_READ) == 0) {
-        errbuf_format(eb, "the topic[%.*s] pulling message is forbidden: its perm is %d, reading needs %d", SLICE_ARG(o->topic), config.perm,
+        errbuf_format(eb, "the topic[%.*s] pulling message is forbidden: its perm is %d, reading needs %d",
+                      SLICE_ARG(o->topic), config.perm,
                    PERM_BIT_READ);
         return FETCH_NO_PERMISSION;
     }
     if (topic_check_consumer(t->topic, o->app, eb) != 0)
         return FETCH_NO_PERMISSION;
-    t->queue = o->queue_id < 0 || o->queue_id >= config.read_queues ? NULL : topic_queue(t->topic, o->queue_id);
+    bool exists = o->queue_id >= 0 && o->queue_id < config.read_queues;
+    t->queue = exists ? topic_queue(t->topic, o->queue_id) : NULL;
     if (t->queue == NULL) {
-        errbuf_format(eb, "queueId[%d] is illegal, topic:[%.*s] topicConfig.readQueueNums:[%d] consumer:[%.*s]", (int)o->queue_id,
+        errbuf_format(eb,
+                      "queueId[%d] is illegal, topic:[%.*s] topicConfig.readQueueNums:[%d] consumer:[%.*s]",
+                      (int)o->queue_id,
                    SLICE_ARG(o->topic), config.read_queues, SLICE_ARG(o->app));
         return FETCH_BAD_QUEUE;
     }
     return FETCH_ALLOWED;
 }
 
-enum fetch_refusal fetch_check(struct broker_lane *lane, const struct fetch_order *o, struct fetch_target *t, struct errbuf *eb)
+enum fetch_refusal fetch_check(struct broker_lane *lane, const struct fetch_order *o, struct fetch_target *t,
+                               struct errbuf *eb)
 {
     struct broker *b = lane->broker;
     if ((identity_access(b->identity) & PERM_BIT_READ) == 0) {
@@ -54,13 +62,15 @@ enum fetch_refusal fetch_check(struct broker_lane *lane, const struct fetch_orde
     if (group_table_find_or_create(b->groups, o->app, &t->group, eb) != 0)
         return FETCH_NO_GROUP;
     if (!t->group.consume_enable) {
-        errbuf_format(eb, "subscription group no permission: consumeEnable=false for group %.*s", SLICE_ARG(o->app));
+        errbuf_format(eb, "subscription group no permission: consumeEnable=false for group %.*s",
+                      SLICE_ARG(o->app));
         return FETCH_NO_PERMISSION;
     }
     return check_topic(b, o, t, eb);
 }
 
-enum fetch_refusal fetch_subscription(struct broker_lane *lane, const struct fetch_order *o, const struct fetch_target *t, int64_t version,
+enum fetch_refusal fetch_subscription(struct broker_lane *lane, const struct fetch_order *o,
+                                      const struct fetch_target *t, int64_t version,
                                       struct subscription **out, struct errbuf *eb)
 {
     bool broadcasting;
@@ -68,16 +78,21 @@ enum fetch_refusal fetch_subscription(struct broker_lane *lane, const struct fet
     int err = session_table_subscription(lane->broker->sessions, o->app, o->topic, &s, &broadcasting, eb);
     if (err != 0) {
         errbuf_format(eb, "%s: consumer group %.*s, topic %.*s",
-                   err == ERR_STATE ? "the consumer's subscription not exist" : "the consumer's group info not exist", SLICE_ARG(o->app),
+                   err == ERR_STATE ? "the consumer's subscription not exist"
+                       : "the consumer's group info not exist", SLICE_ARG(o->app),
                    SLICE_ARG(o->topic));
         return FETCH_NOT_SUBSCRIBED;
     }
     enum fetch_refusal refusal = FETCH_ALLOWED;
     if (broadcasting && !t->group.consume_broadcast_enable) {
-        errbuf_format(eb, "the consumer group[%.*s] can not consume by broadcast way: consumeBroadcastEnable=false", SLICE_ARG(o->app));
+        errbuf_format(eb,
+                      "the consumer group[%.*s] can not consume by broadcast way: "
+                      "consumeBroadcastEnable=false", SLICE_ARG(o->app));
         refusal = FETCH_NO_PERMISSION;
     } else if (subscription_version(s) < version) {
-        errbuf_format(eb, "the consumer's subscription not latest: group %.*s, topic %.*s, known version %" PRId64 ", asked for %" PRId64,
+        errbuf_format(eb,
+                      "the consumer's subscription not latest: group %.*s, topic %.*s, "
+                      "known version %" PRId64 ", asked for %" PRId64,
                    SLICE_ARG(o->app), SLICE_ARG(o->topic), subscription_version(s), version);
         refusal = FETCH_SUBSCRIPTION_OLD;
     }
@@ -110,17 +125,23 @@ static void read_set_chunks(struct fetch_read *r)
         r->chunks[i] = (struct reply_chunk){r->result.chunks[i].ptr, r->result.chunks[i].len};
 }
 
-struct fetch_read *fetch_read_messages(struct broker_lane *lane, struct store_queue *queue, int64_t offset, int64_t messages_max,
+struct fetch_read *fetch_read_messages(struct broker_lane *lane, struct store_queue *queue, int64_t offset,
+                                       int64_t messages_max,
                                        struct subscription *subscription)
 {
     const struct broker_settings *settings = &lane->broker->settings;
     struct fetch_read *r = read_take(lane->fetch);
-    int64_t count = messages_max < settings->maxTransferCountOnMessageInMemory ? messages_max : settings->maxTransferCountOnMessageInMemory;
-    struct read_limits limits = {.messages_max = count < 1 ? 1 : (unsigned)count, .bytes_max = (size_t)settings->maxTransferBytesOnMessageInMemory};
-    limits.entries_scan_max = limits.messages_max * SCAN_ENTRIES_PER_MESSAGE > SCAN_ENTRIES_MIN ? limits.messages_max * SCAN_ENTRIES_PER_MESSAGE
-                                                                                               : SCAN_ENTRIES_MIN;
+    int64_t count = messages_max < 1 ? 1 : messages_max;
+    if (count > settings->maxTransferCountOnMessageInMemory)
+        count = settings->maxTransferCountOnMessageInMemory;
+    struct read_limits limits = {
+        .messages_max = (unsigned)count,
+        .bytes_max = (size_t)settings->maxTransferBytesOnMessageInMemory,
+        .entries_scan_max = count > SCAN_ENTRIES_MIN ? (unsigned)count : SCAN_ENTRIES_MIN,
+    };
     bool all = subscription == NULL || subscription_matches_all(subscription);
-    store_read(lane->broker->store, queue, offset, &limits, all ? NULL : subscription_match, subscription, &r->result);
+    store_read(lane->broker->store, queue, offset, &limits, all ? NULL : subscription_match, subscription,
+               &r->result);
     read_set_chunks(r);
     return r;
 }

@@ -1,5 +1,5 @@
-/* fetch.h - the fetch operation: who may read which queue, and the messages themselves, straight from the mapped log.
- * It knows no protocol. Threads: the lane's reactor. */
+/* fetch.h - the fetch operation: who may read which queue, and the messages themselves, straight from the
+ * mapped log. It knows no protocol. Threads: the lane's reactor. */
 #ifndef CJMQ_BROKER_FETCH_H
 #define CJMQ_BROKER_FETCH_H
 
@@ -31,9 +31,11 @@ struct fetch_target {
     struct group_config group;
 };
 /* Permission of broker, group, topic and app; finds topic and queue. */
-enum fetch_refusal fetch_check(struct broker_lane *lane, const struct fetch_order *order, struct fetch_target *target, struct errbuf *eb);
+enum fetch_refusal fetch_check(struct broker_lane *lane, const struct fetch_order *order,
+                               struct fetch_target *target, struct errbuf *eb);
 /* The group's registered subscription as a new reference; it must not be older than `version`. */
-enum fetch_refusal fetch_subscription(struct broker_lane *lane, const struct fetch_order *order, const struct fetch_target *target,
+enum fetch_refusal fetch_subscription(struct broker_lane *lane, const struct fetch_order *order,
+                                      const struct fetch_target *target,
                                       int64_t version, struct subscription **out, struct errbuf *eb);
 
 /* A pooled read result: give it back with fetch_read_release(), from the lane's reactor. */
@@ -44,7 +46,8 @@ struct fetch_read {
     struct fetch_read *next_free;
 };
 /* Reads up to messages_max messages (bounded by the settings too) from `offset` on. Never NULL. */
-struct fetch_read *fetch_read_messages(struct broker_lane *lane, struct store_queue *queue, int64_t offset, int64_t messages_max,
+struct fetch_read *fetch_read_messages(struct broker_lane *lane, struct store_queue *queue, int64_t offset,
+                                       int64_t messages_max,
                                        struct subscription *subscription);
 /* The record at a phys offset: status READ_FOUND or READ_REMOVED. Never NULL. */
 struct fetch_read *fetch_read_at(struct broker_lane *lane, int64_t phys_offset);

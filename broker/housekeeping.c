@@ -40,10 +40,12 @@ static void on_job_timer(void *arg)
     job->fn(job->arg);
     int64_t took = clock_mono_ms() - begin;
     if (took > SLOW_JOB_MS)
-        log_warn("a job was slow, the disk or the machine is overloaded job=%s took=%" PRId64 " ms", job->name, took);
+        log_warn("a job was slow, the disk or the machine is overloaded job=%s took=%" PRId64 " ms",
+                 job->name, took);
 }
 
-void housekeeping_add(struct housekeeping *h, const char *name, int64_t every_ms, void (*fn)(void *arg), void *arg)
+void housekeeping_add(struct housekeeping *h, const char *name, int64_t every_ms, void (*fn)(void *arg),
+                      void *arg)
 {
     assert(h->count < JOBS_MAX);
     struct job *job = &h->jobs[h->count++];

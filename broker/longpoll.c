@@ -1,10 +1,15 @@
-/* longpoll.c - held pulls per lane: by queue (who waits for it), by owner (whose connection closes), by time (a wheel of lists).
+/* longpoll.c - held pulls per lane: by queue (who waits for it), by owner (whose connection closes), by time
+ * (a wheel of lists).
  *
- *   held --longpoll_notify()--> ARRIVED     held --deadline--> TIMEOUT     held --owner or broker goes--> DROPPED
+ *   held --longpoll_notify()--> ARRIVED
+ *        --its time is over----> TIMEOUT
+ *        --owner or broker goes-> DROPPED
  *
  * Threads: a lane's lists belong to its reactor; only `inbox` is shared, under its mutex.
- * Invariants: 1. A queue's bit of this lane is set while pulls of it are held, unless a notifier has taken it away, and then the queue is in the
- *             inbox.   2. A held pull is in one queue list, one owner list and one wheel slot.   3. `ended` is called once, after all three were left. */
+ * Invariants: 1. A queue's bit of this lane is set while pulls of it are held, unless a notifier has taken it
+ *             away, and then the queue is in the inbox.
+ *             2. A held pull is in one queue list, one owner list and one wheel slot.
+ *             3. `ended` is called once, after all three were left. */
 #include "broker/longpoll.h"
 
 #include "base/mem.h"
@@ -15,7 +20,8 @@
 #include <stdlib.h>
 #include <uthash.h>
 
-/* Deadlines are kept to the tick, never early: 32 ms against hold times of seconds. One turn of the wheel is 16 s; who waits longer stays. */
+/* Deadlines are kept to the tick, never early: 32 ms against hold times of seconds. One turn of the wheel is
+ * 16 s; who waits longer stays. */
 enum { TICK_MS = 32, WHEEL_SLOTS = 512 };
 
 struct longpoll_shared {
@@ -116,7 +122,7 @@ static void unlink_held(struct longpoll *l, struct held *h)
     list_remove(&h->in_queue);
     list_remove(&h->in_owner);
     list_remove(&h->in_time);
-    h->owner_list->count--;
+    h->owner->count--;
     h->of_queue = NULL;
     l->held--;
     atomic_fetch_sub_explicit(&l->shared->held, 1, memory_order_relaxed);
@@ -190,7 +196,7 @@ static void on_timer(void *arg)
 int longpoll_hold(struct longpoll *l, struct held *h)
 {
     const struct broker_settings *settings = &l->lane->broker->settings;
-    struct held_owner *owner = h->owner_list;
+    struct held_owner *owner = h->owner;
     if (l->draining || owner->count >= (uint64_t)settings->pullsHeldPerConnectionMax
         || atomic_load_explicit(&l->shared->held, memory_order_relaxed) >= (uint64_t)settings->pullsHeldMax) {
         stats_count(l->lane->stats, STAT_pulls_not_held, 1);
@@ -237,7 +243,8 @@ static void wake_queue(struct longpoll *l, struct store_queue *queue)
     }
 }
 
-/* Tells another lane. Its bit goes first, so that a queue is in an inbox at most once for each time somebody began to wait. */
+/* Tells another lane. Its bit goes first, so that a queue is in an inbox at most once for each time somebody
+ * began to wait. */
 static void post_queue(struct longpoll *to, struct store_queue *queue)
 {
     pthread_mutex_lock(&to->mutex);

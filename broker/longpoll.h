@@ -1,11 +1,13 @@
 /* longpoll.h - pulls that wait for messages: a registry per lane, keyed by queue.
  *
- * Waking needs no scan: each store_queue carries a word with one bit per lane (store_queue_waiters). Whoever makes messages of a queue visible
- * calls longpoll_notify(): the own lane's pulls run at once, in the same round; the other lanes whose bit is set get the queue posted.
- * No wake-up is lost: a lane sets its bit first and reads the queue's end afterwards; a notifier moves the end first and reads the bits
- * afterwards, and between the two steps stands a full fence on both sides.
+ * Waking needs no scan: each store_queue carries a word with one bit per lane (store_queue_waiters). Whoever
+ * makes messages of a queue visible calls longpoll_notify(): the own lane's pulls run at once, in the same
+ * round; the other lanes whose bit is set get the queue posted. No wake-up is lost: a lane sets its bit first
+ * and reads the queue's end afterwards; a notifier moves the end first and reads the bits afterwards, and
+ * between the two steps stands a full fence on both sides.
  *
- * The structs are embedded in the front end's own, so that the registry knows no protocol. Threads: the lane's reactor unless noted. */
+ * The structs are embedded in the front end's own, so that the registry knows no protocol. Threads: the
+ * lane's reactor unless noted. */
 #ifndef CJMQ_BROKER_LONGPOLL_H
 #define CJMQ_BROKER_LONGPOLL_H
 
@@ -24,13 +26,13 @@ struct held_link {
     struct held_link *prev, *next;
 };
 
-/* A held pull. The holder fills the first group; the rest is the registry's from longpoll_hold() to `ended`. */
+/* A held pull. The holder fills the first group; the rest is the registry's from longpoll_hold() to
+ * `ended`. */
 struct held {
     struct store_queue *queue;
     int64_t offset;         /* messages from here on are news */
     int64_t deadline_ms;    /* reactor_now_ms() at which it ends */
-    const void *owner;      /* its connection: longpoll_drop_owner() */
-    struct held_owner *owner_list;
+    struct held_owner *owner; /* its connection's list: longpoll_drop_owner() */
     void (*ended)(struct broker_lane *lane, struct held *h, enum held_end end);
 
     struct held_link in_queue, in_owner, in_time;
@@ -42,8 +44,8 @@ struct held_owner {
     unsigned count;
 };
 
-/* Holds `h`. 0: `ended` will be called exactly once. ERR_AGAIN: messages came meanwhile, read again. ERR_LIMIT (pullsHeldMax, or too many of
- * one connection): answer now. */
+/* Holds `h`. 0: `ended` will be called exactly once. ERR_AGAIN: messages came meanwhile, read again.
+ * ERR_LIMIT (pullsHeldMax, or too many of one connection): answer now. */
 int longpoll_hold(struct longpoll *l, struct held *h);
 /* Messages of `queue` have become visible. From the lane that appended them. */
 void longpoll_notify(struct longpoll *l, struct store_queue *queue);

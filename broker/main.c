@@ -3,12 +3,14 @@
 #include "base/program.h"
 #include "broker/broker.h"
 
+#include <inttypes.h>
 #include <limits.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define LOG_COMPONENT "main"
@@ -24,7 +26,9 @@ static int open_log(const struct daemon *d, struct errbuf *eb)
 {
     const struct broker_settings *s = &d->broker.settings;
     struct log_options options = {
-        .path = d->log_path, .level = (enum log_level)s->logLevel, .file_bytes_max = (size_t)s->logFileBytesMax,
+        .path = d->log_path,
+        .level = (enum log_level)s->logLevel,
+        .file_bytes_max = (size_t)s->logFileBytesMax,
         .files_max = (unsigned)s->logFilesMax,
     };
     return log_open(&options, eb);
@@ -38,7 +42,8 @@ static void on_reopen_signal(void *arg)
         log_error("the log was not opened again: %s", eb.text);
 }
 
-/* A second signal while the broker stops: whoever sends it does not want to wait. The store recovers as after a crash. */
+/* A second signal while the broker stops: whoever sends it does not want to wait. The store recovers as after
+ * a crash. */
 static void on_second_signal(int signo)
 {
     _exit(128 + signo);
@@ -73,6 +78,19 @@ static void announce(const struct broker *b)
     free(text);
 }
 
+/* Connections and mapped files need descriptors; the soft limit of a shell is made for shells. */
+static void raise_descriptor_limit(const struct broker_settings *s)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < (rlim_t)s->connectionsMax)
+        log_warn("the limit of open files is below connectionsMax, more connections will be refused "
+                 "limit=%llu connectionsMax=%" PRId64,
+                 (unsigned long long)limit.rlim_cur, s->connectionsMax);
+}
+
 static int run(struct daemon *d, struct errbuf *eb)
 {
     struct broker *b = &d->broker;
@@ -82,6 +100,7 @@ static int run(struct daemon *d, struct errbuf *eb)
     if (err != 0)
         return err;
     d->pid_written = true;
+    raise_descriptor_limit(&b->settings);
     b->housekeeper = reactor_new("housekeeper", UINT_MAX);
     program_on_signals(b->housekeeper, on_stop_signal, on_reopen_signal, d);
     err = broker_start(b, eb);
@@ -100,7 +119,8 @@ static int serve(struct daemon *d)
     int err = broker_settings_finish(&d->broker.settings, &eb);
     if (err == 0) {
         d->log_path = mem_printf("%s/broker.log", d->broker.settings.logDir);
-        d->pid_path = program_pidfile_path(d->broker.settings.logDir, "mqbroker", (unsigned)d->broker.settings.listenPort);
+        d->pid_path = program_pidfile_path(d->broker.settings.logDir, "mqbroker",
+                                           (unsigned)d->broker.settings.listenPort);
         err = run(d, &eb);
     }
     if (err != 0) {
@@ -118,16 +138,20 @@ static int serve(struct daemon *d)
 
 int main(int argc, char **argv)
 {
-    /* One arena: a thread's own would cost address space and fragments, and buy nothing where the hot path does not allocate. */
+    /* One arena: a thread's own would cost address space and fragments, and buy nothing where the hot path
+     * does not allocate. */
     mallopt(M_ARENA_MAX, 1);
     struct daemon d = {0};
     struct broker *b = &d.broker;
     b->setting_defs = broker_setting_defs(&b->setting_count);
     settings_init(b->setting_defs, b->setting_count, &b->settings);
-    struct program program = {.name = "mqbroker", .summary = "the CJMQ message broker", .defs = b->setting_defs,
-                              .def_count = b->setting_count, .settings = &b->settings, .namesrv_setting = "namesrvAddr"};
+    struct program program = {.name = "mqbroker", .summary = "the CJMQ message broker",
+        .defs = b->setting_defs,
+                              .def_count = b->setting_count, .settings = &b->settings,
+                              .namesrv_setting = "namesrvAddr"};
     enum program_outcome outcome = program_configure(&program, argc, argv);
-    int status = outcome == PROGRAM_RUN ? serve(&d) : outcome == PROGRAM_EXIT_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+    int status = outcome == PROGRAM_RUN ? serve(&d) : outcome == PROGRAM_EXIT_OK ? EXIT_SUCCESS
+        : EXIT_FAILURE;
     settings_fini(b->setting_defs, b->setting_count, &b->settings);
     return status;
 }

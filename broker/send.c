@@ -1,5 +1,5 @@
-/* send.c - what may be sent: permission, topic, queue, sizes; then the messages are staged in the lane (send_lane.c).
- * The order of the checks is the protocol's. Threads: the lane's reactor. */
+/* send.c - what may be sent: permission, topic, queue, sizes; then the messages are staged in the lane
+ * (send_lane.c). The order of the checks is the protocol's. Threads: the lane's reactor. */
 #include "broker/send_internal.h"
 
 #include <inttypes.h>
@@ -31,7 +31,8 @@ static struct topic_cache *topic_cache_get(struct send_lane *l, struct topic *t)
     if (slot->topic != t) {
         slot->topic = t;
         slot->delay_logged = false;
-        slot->meter = stats_meter_find_or_create(l->lane->broker->stats, METER_TOPIC_PUT, topic_name(t), SLICE_NULL);
+        slot->meter = stats_meter_find_or_create(l->lane->broker->stats, METER_TOPIC_PUT, topic_name(t),
+                                                 SLICE_NULL);
     }
     return slot;
 }
@@ -63,36 +64,42 @@ static void read_directives(struct slice properties, struct directives *d)
     }
 }
 
-/* A consumer that re-sends to %RETRY%group: the group must be known, and past its last try the message is a dead letter. */
-static enum send_refusal find_retry_topic(struct send_lane *l, const struct send_order *o, struct topic **out, bool *dead, struct errbuf *eb)
+/* A consumer that re-sends to %RETRY%group: the group must be known, and past its last try the message is a
+ * dead letter. */
+static enum send_refusal find_retry_topic(struct send_lane *l, const struct send_order *o, struct topic **out,
+                                          bool *dead, struct errbuf *eb)
 {
     struct broker *b = l->lane->broker;
+    if (topic_name_check(o->topic, eb) != 0)
+        return SEND_BAD_REQUEST;
     struct slice group = slice_of(o->topic.ptr + strlen(RETRY_PREFIX), o->topic.len - strlen(RETRY_PREFIX));
     struct group_config config;
     if (group_table_find_or_create(b->groups, group, &config, eb) != 0)
         return SEND_NO_GROUP;
     int32_t max = o->max_reconsume_times >= 0 ? o->max_reconsume_times : config.retry_max_times;
     *dead = o->reconsume_times >= max;
-    if (!*dead) {
-        int queues = config.retry_queues > 0 ? config.retry_queues : 1;
-        return topic_table_ensure(b->topics, o->topic, queues, PERM_BIT_READ | PERM_BIT_WRITE, out, eb) == 0 ? SEND_ACCEPTED : SEND_BAD_REQUEST;
-    }
-    char name[RECORD_TOPIC_MAX + 1];
-    int len = snprintf(name, sizeof name, "%s%.*s", DLQ_PREFIX, SLICE_ARG(group));
-    stats_count(l->lane->stats, STAT_dead_letters, 1);
-    return topic_table_ensure(b->topics, slice_of(name, (size_t)len), 1, PERM_BIT_READ | PERM_BIT_WRITE, out, eb) == 0 ? SEND_ACCEPTED
-                                                                                                                : SEND_BAD_REQUEST;
+    char dead_name[RECORD_TOPIC_MAX + 1]; /* the dead-letter prefix is shorter than the retry prefix */
+    int len = snprintf(dead_name, sizeof dead_name, "%s%.*s", DLQ_PREFIX, SLICE_ARG(group));
+    struct slice name = *dead ? slice_of(dead_name, (size_t)len) : o->topic;
+    int queues = *dead || config.retry_queues < 1 ? 1 : config.retry_queues;
+    if (*dead)
+        stats_count(l->lane->stats, STAT_dead_letters, 1);
+    int err = topic_table_ensure(b->topics, name, queues, PERM_BIT_READ | PERM_BIT_WRITE, out, eb);
+    return err == 0 ? SEND_ACCEPTED : SEND_BAD_REQUEST;
 }
 
-static enum send_refusal create_topic(struct send_lane *l, const struct send_order *o, struct topic **out, struct errbuf *eb)
+static enum send_refusal create_topic(struct send_lane *l, const struct send_order *o, struct topic **out,
+                                      struct errbuf *eb)
 {
     if (topic_name_check(o->topic, eb) != 0)
         return SEND_BAD_REQUEST;
-    int err = topic_table_auto_create(l->lane->broker->topics, o->topic, o->default_topic, o->default_queues, out, eb);
+    int err = topic_table_auto_create(l->lane->broker->topics, o->topic, o->default_topic, o->default_queues,
+                                      out, eb);
     return err == 0 ? SEND_ACCEPTED : SEND_NO_TOPIC;
 }
 
-static enum send_refusal pick_queue(struct send_lane *l, const struct send_order *o, bool dead, struct target *t, struct errbuf *eb)
+static enum send_refusal pick_queue(struct send_lane *l, const struct send_order *o, bool dead,
+                                    struct target *t, struct errbuf *eb)
 {
     struct topic_config config = topic_config(t->topic);
     int32_t id = dead ? 0 : o->queue_id;
@@ -103,13 +110,13 @@ static enum send_refusal pick_queue(struct send_lane *l, const struct send_order
     if (t->queue != NULL)
         return SEND_ACCEPTED;
     errbuf_format(eb, "request queueId[%d] is illegal: topic %.*s has readQueueNums=%d writeQueueNums=%d",
-                                               (int)o->queue_id, SLICE_ARG(topic_name(t->topic)), (int)config.read_queues,
-                                               (int)config.write_queues);
+                  (int)o->queue_id, SLICE_ARG(topic_name(t->topic)), config.read_queues, config.write_queues);
     return SEND_BAD_REQUEST;
 }
 
 /* In the order of the protocol's own checks. */
-static enum send_refusal find_target(struct send_lane *l, const struct send_order *o, struct target *t, struct errbuf *eb)
+static enum send_refusal find_target(struct send_lane *l, const struct send_order *o, struct target *t,
+                                     struct errbuf *eb)
 {
     struct broker *b = l->lane->broker;
     if ((identity_access(b->identity) & PERM_BIT_WRITE) == 0) {
@@ -137,11 +144,13 @@ static enum send_refusal find_target(struct send_lane *l, const struct send_orde
     return pick_queue(l, o, dead, t, eb);
 }
 
-static enum send_refusal check_directives(struct send_lane *l, const struct send_order *o, struct target *t, struct directives *d,
+static enum send_refusal check_directives(struct send_lane *l, const struct send_order *o, struct target *t,
+                                          struct directives *d,
                                           struct errbuf *eb)
 {
     read_directives(o->properties, d);
-    /* Storing a prepared message as an ordinary one would show consumers what the producer may still take back. */
+    /* Storing a prepared message as an ordinary one would show consumers what the producer may still take
+     * back. */
     if (d->transaction || (o->sys_flag & SYSFLAG_TRANS_MASK) == SYSFLAG_TRANS_PREPARED) {
         if (o->next_item != NULL) {
             errbuf_format(eb, "a batch cannot be a transaction");
@@ -159,7 +168,8 @@ static enum send_refusal check_directives(struct send_lane *l, const struct send
     }
     stats_count(l->lane->stats, STAT_delay_ignored, 1);
     if (!t->cache->delay_logged)
-        log_warn("delay is not applied yet, messages with a delay level are delivered at once topic=%.*s", SLICE_ARG(topic_name(t->topic)));
+        log_warn("delay is not applied yet, messages with a delay level are delivered at once topic=%.*s",
+                 SLICE_ARG(topic_name(t->topic)));
     t->cache->delay_logged = true;
     return SEND_ACCEPTED;
 }
@@ -184,23 +194,25 @@ static struct slice properties_more(struct send_lane *l, const struct send_order
     return buf_slice(&l->more);
 }
 
-static enum send_refusal check_sizes(struct send_lane *l, struct slice body, struct slice properties, struct slice more, struct errbuf *eb)
+static enum send_refusal check_sizes(struct send_lane *l, struct slice body, struct slice properties,
+                                     struct slice more, struct errbuf *eb)
 {
     const struct broker_settings *settings = &l->lane->broker->settings;
     if (body.len > (uint64_t)settings->maxMessageSize) {
         errbuf_format(eb, "the message body has %zu bytes, maxMessageSize=%" PRId64, body.len,
-                                                       settings->maxMessageSize);
+                      settings->maxMessageSize);
         return SEND_MESSAGE_ILLEGAL;
     }
     if (properties.len + 1 + more.len > RECORD_PROPERTIES_MAX) {
         errbuf_format(eb, "the message properties have %zu bytes with those that the broker adds, "
-                                                       "the format allows %d", properties.len + 1 + more.len, RECORD_PROPERTIES_MAX);
+                      "the format allows %d", properties.len + 1 + more.len, RECORD_PROPERTIES_MAX);
         return SEND_MESSAGE_ILLEGAL;
     }
     return SEND_ACCEPTED;
 }
 
-static void message_fill(struct message *m, struct send_lane *l, const struct send_order *o, const struct target *t, struct slice more)
+static void message_fill(struct message *m, struct send_lane *l, const struct send_order *o,
+                         const struct target *t, struct slice more)
 {
     *m = (struct message){
         .topic = topic_name(t->topic),
@@ -217,8 +229,10 @@ static void message_fill(struct message *m, struct send_lane *l, const struct se
     };
 }
 
-/* Looks at all items before the first one is staged, so that a client batch is stored as a whole or not at all. */
-static enum send_refusal check_items(struct send_lane *l, const struct send_order *o, struct message *m, unsigned *count, size_t *bytes,
+/* Looks at all items before the first one is staged, so that a client batch is stored as a whole or not at
+ * all. */
+static enum send_refusal check_items(struct send_lane *l, const struct send_order *o, struct message *m,
+                                     unsigned *count, size_t *bytes,
                                      struct errbuf *eb)
 {
     struct slice rest = o->body;
@@ -239,7 +253,8 @@ static enum send_refusal check_items(struct send_lane *l, const struct send_orde
         return SEND_MESSAGE_ILLEGAL;
     }
     const struct broker_settings *settings = &l->lane->broker->settings;
-    if (*bytes > (uint64_t)settings->sendBatchBytesMax || *bytes > (uint64_t)settings->mappedFileSizeCommitLog) {
+    if (*bytes > (uint64_t)settings->sendBatchBytesMax
+        || *bytes > (uint64_t)settings->mappedFileSizeCommitLog) {
         send_lane_too_big(l, *bytes, eb);
         return SEND_MESSAGE_ILLEGAL;
     }
@@ -247,9 +262,11 @@ static enum send_refusal check_items(struct send_lane *l, const struct send_orde
 }
 
 /* Stages all items as one: they share a file and have consecutive queue offsets. */
-static int stage_items(struct send_lane *l, const struct send_order *o, struct store_queue *queue, struct message *m, size_t bytes)
+static int stage_items(struct send_lane *l, const struct send_order *o, struct store_queue *queue,
+                       struct message *m, size_t bytes)
 {
-    if (l->staged_count > 0 && append_batch_bytes(l->batch) + bytes > (uint64_t)l->lane->broker->settings.sendBatchBytesMax)
+    if (l->staged_count > 0
+        && append_batch_bytes(l->batch) + bytes > (uint64_t)l->lane->broker->settings.sendBatchBytesMax)
         send_lane_append_early(l);
     struct slice rest = o->body;
     struct send_item item;
@@ -270,7 +287,8 @@ static int stage_items(struct send_lane *l, const struct send_order *o, struct s
     return first;
 }
 
-enum send_refusal send_submit(struct broker_lane *lane, const struct send_order *o, send_done_fn done, const struct send_context *context,
+enum send_refusal send_submit(struct broker_lane *lane, const struct send_order *o, send_done_fn done,
+                              const struct send_context *context,
                               struct errbuf *eb)
 {
     struct send_lane *l = lane->send;
@@ -306,7 +324,8 @@ enum send_refusal send_submit(struct broker_lane *lane, const struct send_order 
         send_lane_too_big(l, bytes, eb);
         return SEND_MESSAGE_ILLEGAL;
     }
-    *send_lane_stage(l) = (struct staged){.done = done, .context = *context, .queue = t.queue, .meter = t.cache->meter, .first = (unsigned)first,
+    *send_lane_stage(l) = (struct staged){.done = done, .context = *context, .queue = t.queue,
+        .meter = t.cache->meter, .first = (unsigned)first,
                                       .count = count, .bytes = bytes, .wait_flush = d.wait};
     return SEND_ACCEPTED;
 }

@@ -1,10 +1,12 @@
-/* send.h - the send operation: checks, one append for all messages of a round, waiting until they are durable, telling who waits for them.
+/* send.h - the send operation: checks, one append for all messages of a round, waiting until they are
+ * durable, telling who waits for them.
  *
- *   submit (handler) --> staged --(round's end: one store_append)--> appended --(durable offset passes)--> done() and the queue's pulls wake
- *                                        `--> refused: done(err)            `--(syncFlushTimeout)--> done(ERR_TIMEOUT), pulls wake later
+ *   submit --> staged --(round's end: one store_append)--> appended --(durable passes)--> done(), pulls wake
+ *                     `--> refused: done(err)                       `--(syncFlushTimeout)--> done(ERR_TIMEOUT),
+ *                                                                                            pulls wake later
  *
- * One send_lane per client reactor. It knows no protocol: a front end gives a done function and a few bytes of context that it gets back.
- * Threads: everything on the lane's reactor unless noted. */
+ * One send_lane per client reactor. It knows no protocol: a front end gives a done function and a few bytes
+ * of context that it gets back. Threads: everything on the lane's reactor unless noted. */
 #ifndef CJMQ_BROKER_SEND_H
 #define CJMQ_BROKER_SEND_H
 
@@ -21,8 +23,9 @@ struct send_context {
 
 /* How a send ended. */
 struct send_result {
-    int err;                     /* 0: as durable as asked for. ERR_TIMEOUT: stored, but not flushed within syncFlushTimeout.
-                                    ERR_NOSPC, ERR_READONLY, ERR_STATE, ERR_TOOBIG, ERR_IO: not stored, or not known to be */
+    /* 0: as durable as asked for. ERR_TIMEOUT: stored, but not flushed within syncFlushTimeout.
+     * ERR_NOSPC, ERR_READONLY, ERR_STATE, ERR_TOOBIG, ERR_IO: not stored, or not known to be. */
+    int err;
     const char *why;             /* sentence for err != 0 */
     int32_t queue_id;
     int64_t queue_offset;        /* of the first message */
@@ -30,7 +33,8 @@ struct send_result {
     unsigned count;
 };
 /* Called exactly once per submitted send, on the lane's reactor, never from inside send_submit(). */
-typedef void (*send_done_fn)(struct broker_lane *lane, const struct send_context *context, const struct send_result *result);
+typedef void (*send_done_fn)(struct broker_lane *lane, const struct send_context *context,
+                             const struct send_result *result);
 
 /* Why a send was refused before it was stored. The text is in the errbuf. */
 enum send_refusal {
@@ -70,12 +74,14 @@ struct send_order {
 };
 
 /* Checks the order (spec 3.2) and stages its messages. SEND_ACCEPTED: done() will be called. */
-enum send_refusal send_submit(struct broker_lane *lane, const struct send_order *order, send_done_fn done, const struct send_context *context,
+enum send_refusal send_submit(struct broker_lane *lane, const struct send_order *order, send_done_fn done,
+                              const struct send_context *context,
                               struct errbuf *eb);
 
-/* Stages one finished message into a queue without any check (a message sent back, an event of the broker's own). ERR_AGAIN (busy), ERR_STATE
- * (stopping), ERR_TOOBIG. */
-int send_stage_message(struct broker_lane *lane, struct store_queue *queue, const struct message *m, bool wait_flush, send_done_fn done,
+/* Stages one finished message into a queue without any check (a message sent back, an event of the broker's
+ * own). ERR_AGAIN (busy), ERR_STATE (stopping), ERR_TOOBIG. */
+int send_stage_message(struct broker_lane *lane, struct store_queue *queue, const struct message *m,
+                       bool wait_flush, send_done_fn done,
                        const struct send_context *context, struct errbuf *eb);
 
 /* --- life: main thread, before the reactors start and after they ended --- */
@@ -83,7 +89,8 @@ struct send_shared *send_shared_new(struct broker *b);
 void send_shared_free(struct send_shared *s);
 struct send_lane *send_lane_new(struct broker_lane *lane, struct send_shared *shared);
 void send_lane_free(struct send_lane *l);
-/* Refuses what comes from now on, makes everything durable and answers all that wait. Blocks for the disk. On the lane's reactor. */
+/* Refuses what comes from now on, makes everything durable and answers all that wait. Blocks for the disk. On
+ * the lane's reactor. */
 void send_lane_drain(struct send_lane *l);
 /* Sends appended and not durable yet, over all lanes. Any thread. */
 unsigned send_waiting(const struct send_shared *s);

@@ -1,5 +1,5 @@
-/* send_back.h - a consumer gives a message back that it could not process: it comes again on %RETRY%group, or, past its last try, ends up on
- * %DLQ%group. Threads: the lane's reactor. */
+/* send_back.h - a consumer gives a message back that it could not process: it comes again on %RETRY%group,
+ * or, past its last try, ends up on %DLQ%group. Threads: the lane's reactor. */
 #ifndef CJMQ_BROKER_SEND_BACK_H
 #define CJMQ_BROKER_SEND_BACK_H
 
@@ -8,7 +8,8 @@
 struct send_back_order {
     struct slice group;          /* consumer group */
     int64_t phys_offset;         /* of the record that failed */
-    int32_t delay_level;         /* negative: to the dead letters at once; 0: the broker picks by the number of tries */
+    /* negative: to the dead letters at once; 0: the broker picks by the number of tries */
+    int32_t delay_level;
     int32_t max_reconsume_times; /* negative: the group's */
 };
 
@@ -21,7 +22,8 @@ enum send_back_outcome {
 };
 
 /* It is acknowledged like a send: the consumer forgets the original after that. */
-enum send_back_outcome send_back_submit(struct broker_lane *lane, const struct send_back_order *order, send_done_fn done,
+enum send_back_outcome send_back_submit(struct broker_lane *lane, const struct send_back_order *order,
+                                        send_done_fn done,
                                         const struct send_context *context, struct errbuf *eb);
 
 #endif

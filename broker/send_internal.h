@@ -1,5 +1,5 @@
-/* send_internal.h - a send lane's state, shared by send.c (what may be sent) and send_lane.c (one append for a round, waiting to be durable).
- * Threads: the lane's reactor, but for what says otherwise. */
+/* send_internal.h - a send lane's state, shared by send.c (what may be sent) and send_lane.c (one append for
+ * a round, waiting to be durable). Threads: the lane's reactor, but for what says otherwise. */
 #ifndef CJMQ_BROKER_SEND_INTERNAL_H
 #define CJMQ_BROKER_SEND_INTERNAL_H
 
@@ -81,7 +81,8 @@ struct send_lane {
 
 /* 0, or why no send can be taken now: ERR_STATE (stopping), ERR_AGAIN (sendsWaitingMax). */
 int send_lane_check_room(struct send_lane *l, struct errbuf *eb);
-/* Adds a message to the batch; unless it joins the one before, a full batch is appended first. Its index or ERR_TOOBIG. */
+/* Adds a message to the batch; unless it joins the one before, a full batch is appended first. Its index or
+ * ERR_TOOBIG. */
 int send_lane_add(struct send_lane *l, struct store_queue *queue, const struct message *m, bool join);
 /* Appends what is staged now, in the middle of a round. */
 void send_lane_append_early(struct send_lane *l);

@@ -1,15 +1,18 @@
 /* send_lane.c - one append for all messages of a round, and the queue of those that wait to be durable.
  *
- * A lane gathers the messages of one turn of its event loop in an append_batch, and who sent them in `staged`. The round-end hook appends all
- * with one system call. What is durable then (always with ASYNC_FLUSH) is answered at once; the rest goes to `parked`, a ring in the order
- * of log offsets, and is answered when store_durable() passes: the store's flusher posts to the lane, or the lane flushed by itself because its
- * one message was all the broker had to do.
+ * A lane gathers the messages of one turn of its event loop in an append_batch, and who sent them in
+ * `staged`. The round-end hook appends all with one system call. What is durable then (always with
+ * ASYNC_FLUSH) is answered at once; the rest goes to `parked`, a ring in the order of log offsets, and is
+ * answered when store_durable() passes: the store's flusher posts to the lane, or the lane flushed by itself
+ * because its one message was all the broker had to do.
  *
  * Threads: the lane's reactor; on_durable() runs on the store's flusher and only posts.
- * Invariants: 1. parked[i].end_offset grows with i.   2. A send is answered once; an entry that was answered (or wanted no flush) stays parked
- *             with done == NULL until durable, because only then its queue's pulls may be woken.   3. parked_count is stored before durable is
- *             read, and on_durable() runs after durable moved and reads parked_count: with a full fence on both sides one of the two sees the
- *             other, so nobody waits for a flush that has happened. */
+ * Invariants: 1. parked[i].end_offset grows with i.
+ *             2. A send is answered once; an entry that was answered (or wanted no flush) stays parked with
+ *             done == NULL until durable, because only then its queue's pulls may be woken.
+ *             3. parked_count is stored before durable is read, and on_store_durable() runs after durable moved
+ *             and reads parked_count: with a full fence on both sides one of the two sees the other, so nobody
+ *             waits for a flush that has happened. */
 #include "broker/send_internal.h"
 
 #include "base/clock.h"
@@ -66,7 +69,11 @@ static void parked_answer(struct send_lane *l, struct parked *p, int err, const 
     if (p->done == NULL)
         return;
     struct send_result result = {
-        .err = err, .why = why, .queue_id = store_queue_id(p->queue), .queue_offset = p->queue_offset, .count = p->count,
+        .err = err,
+        .why = why,
+        .queue_id = store_queue_id(p->queue),
+        .queue_offset = p->queue_offset,
+        .count = p->count,
         .phys_offsets = p->phys_offsets != NULL ? p->phys_offsets : &p->phys_offset,
     };
     send_done_fn done = p->done;
@@ -88,7 +95,8 @@ static void parked_complete(struct send_lane *l)
     }
 }
 
-/* The log cannot be written or flushed any more: whether the messages would survive a crash is not known, so nobody may rely on them. */
+/* The log cannot be written or flushed any more: whether the messages would survive a crash is not known, so
+ * nobody may rely on them. */
 static void parked_fail_all(struct send_lane *l, const char *why)
 {
     while (parked_count(l) > 0) {
@@ -138,7 +146,8 @@ static void on_timeout(void *arg)
     struct send_lane *l = arg;
     int64_t now = reactor_now_ms(l->lane->reactor);
     char why[160];
-    snprintf(why, sizeof why, "the message is stored, but the disk did not confirm it within syncFlushTimeout=%" PRId64 " ms",
+    snprintf(why, sizeof why,
+             "the message is stored, but the disk did not confirm it within syncFlushTimeout=%" PRId64 " ms",
              l->lane->broker->settings.syncFlushTimeout);
     for (; l->parked_answered < parked_count(l); l->parked_answered++) {
         struct parked *p = parked_at(l, l->parked_answered);
@@ -189,7 +198,10 @@ static void staged_park(struct send_lane *l, const struct staged *s)
     const struct append_result *first = append_batch_result(l->batch, s->first);
     struct parked *p = parked_push(l);
     *p = (struct parked){
-        .queue = s->queue, .count = s->count, .queue_offset = first->queue_offset, .phys_offset = first->phys_offset,
+        .queue = s->queue,
+        .count = s->count,
+        .queue_offset = first->queue_offset,
+        .phys_offset = first->phys_offset,
         .end_offset = append_batch_result(l->batch, s->first + s->count - 1)->end_offset,
         .deadline_ms = reactor_now_ms(l->lane->reactor) + l->lane->broker->settings.syncFlushTimeout,
     };
@@ -258,9 +270,10 @@ static int flush_inline(struct send_lane *l)
     return err;
 }
 
-/* A message that is all the broker has to do is flushed here and now, which saves two wake-ups of sleeping threads; with company the flusher
- * serves everybody at once and leaves this loop free. So it does for a while after a flush was slow: a loop that waits for a sick disk can
- * neither serve reads nor tell anybody that syncFlushTimeout is over. */
+/* A message that is all the broker has to do is flushed here and now, which saves two wake-ups of sleeping
+ * threads; with company the flusher serves everybody at once and leaves this loop free. So it does for a
+ * while after a flush was slow: a loop that waits for a sick disk can neither serve reads nor tell anybody
+ * that syncFlushTimeout is over. */
 static void flush_parked(struct send_lane *l, unsigned added)
 {
     bool alone = added == 1 && parked_count(l) == 1 && parked_at(l, 0)->done != NULL
@@ -309,8 +322,12 @@ int send_lane_check_room(struct send_lane *l, struct errbuf *eb)
     if (l->stopping)
         return errbuf_set(eb, ERR_STATE, "the broker is stopping");
     unsigned waiting = atomic_load_explicit(&l->shared->waiting, memory_order_relaxed);
-    if (waiting + l->staged_count >= (uint64_t)settings->sendsWaitingMax || parked_count(l) >= (uint64_t)settings->sendsWaitingMax)
-        return errbuf_set(eb, ERR_AGAIN, "%u messages wait for the disk, sendsWaitingMax=%" PRId64 ": the disk does not keep up", waiting,
+    if (waiting + l->staged_count >= (uint64_t)settings->sendsWaitingMax
+        || parked_count(l) >= (uint64_t)settings->sendsWaitingMax)
+        return errbuf_set(eb, ERR_AGAIN,
+                          "%u messages wait for the disk, sendsWaitingMax=%" PRId64
+                          ": the disk does not keep up",
+                          waiting,
                           settings->sendsWaitingMax);
     return 0;
 }
@@ -329,11 +346,14 @@ int send_lane_add(struct send_lane *l, struct store_queue *queue, const struct m
 int send_lane_too_big(const struct send_lane *l, size_t bytes, struct errbuf *eb)
 {
     const struct broker_settings *s = &l->lane->broker->settings;
-    return errbuf_set(eb, ERR_TOOBIG, "%zu bytes as stored are more than sendBatchBytesMax=%" PRId64 " or a log file of mappedFileSizeCommitLog=%" PRId64
+    return errbuf_set(eb, ERR_TOOBIG,
+                      "%zu bytes as stored are more than sendBatchBytesMax=%" PRId64
+                      " or a log file of mappedFileSizeCommitLog=%" PRId64
                       " can take", bytes, s->sendBatchBytesMax, s->mappedFileSizeCommitLog);
 }
 
-int send_stage_message(struct broker_lane *lane, struct store_queue *queue, const struct message *m, bool wait_flush, send_done_fn done,
+int send_stage_message(struct broker_lane *lane, struct store_queue *queue, const struct message *m,
+                       bool wait_flush, send_done_fn done,
                        const struct send_context *context, struct errbuf *eb)
 {
     struct send_lane *l = lane->send;
@@ -343,7 +363,8 @@ int send_stage_message(struct broker_lane *lane, struct store_queue *queue, cons
     int index = send_lane_add(l, queue, m, false);
     if (index < 0)
         return send_lane_too_big(l, record_size(m), eb);
-    *send_lane_stage(l) = (struct staged){.done = done, .context = *context, .queue = queue, .first = (unsigned)index, .count = 1,
+    *send_lane_stage(l) = (struct staged){.done = done, .context = *context, .queue = queue,
+        .first = (unsigned)index, .count = 1,
                                       .bytes = record_size(m), .wait_flush = wait_flush};
     return 0;
 }

@@ -1,6 +1,7 @@
 /* stats.c - counters, their samples of the last ten minutes, and meters in a hash table.
  * Threads: counters are atomics with one writer per lane; samples and the meter table are under `mutex`.
- * A meter's rate over the last minute comes from two values remembered a minute apart at most, refreshed by stats_sample(). */
+ * A meter's rate over the last minute comes from two values remembered a minute apart at most, refreshed by
+ * stats_sample(). */
 #include "broker/stats.h"
 
 #include "base/clock.h"
@@ -20,7 +21,8 @@ enum {
 };
 
 /* The counters that rates are asked for. */
-static const enum stats_counter sampled[] = {STAT_put_messages, STAT_get_messages, STAT_get_requests, STAT_get_found, STAT_get_missed};
+static const enum stats_counter sampled[] = {STAT_put_messages, STAT_get_messages, STAT_get_requests,
+    STAT_get_found, STAT_get_missed};
 enum { SAMPLED_COUNT = sizeof sampled / sizeof *sampled };
 
 struct sample {
@@ -124,7 +126,8 @@ static void sample_meters(struct stats *s, int64_t now)
 {
     struct stats_meter *m, *next;
     HASH_ITER(hh, s->meters, m, next) {
-        m->samples[m->sample_next] = (struct meter_sample){now, atomic_load(&m->messages), atomic_load(&m->bytes)};
+        m->samples[m->sample_next] = (struct meter_sample){now, atomic_load(&m->messages),
+            atomic_load(&m->bytes)};
         m->sample_next = (m->sample_next + 1) % METER_SAMPLES;
     }
 }
@@ -179,7 +182,8 @@ uint64_t stats_total_at_midnight(struct stats *s, enum stats_counter counter, un
 
 /* --- meters --- */
 
-static unsigned meter_key(enum stats_meter_kind kind, struct slice topic, struct slice group, char *key, size_t size)
+static unsigned meter_key(enum stats_meter_kind kind, struct slice topic, struct slice group, char *key,
+                          size_t size)
 {
     if (2 + topic.len + group.len > size)
         return 0;
@@ -191,7 +195,8 @@ static unsigned meter_key(enum stats_meter_kind kind, struct slice topic, struct
     return (unsigned)(2 + topic.len + group.len);
 }
 
-struct stats_meter *stats_meter_find_or_create(struct stats *s, enum stats_meter_kind kind, struct slice topic, struct slice group)
+struct stats_meter *stats_meter_find_or_create(struct stats *s, enum stats_meter_kind kind,
+                                               struct slice topic, struct slice group)
 {
     char key[1024];
     unsigned len = meter_key(kind, topic, group, key, sizeof key);
@@ -220,7 +225,8 @@ void stats_meter_add(struct stats_meter *m, uint64_t messages, uint64_t bytes)
     atomic_fetch_add_explicit(&m->bytes, bytes, memory_order_relaxed);
 }
 
-void stats_meter_rates(struct stats *s, enum stats_meter_kind kind, struct slice topic, struct slice group, struct stats_meter_rates *out)
+void stats_meter_rates(struct stats *s, enum stats_meter_kind kind, struct slice topic, struct slice group,
+                       struct stats_meter_rates *out)
 {
     char key[1024];
     unsigned len = meter_key(kind, topic, group, key, sizeof key);

@@ -99,7 +99,8 @@ struct topic *rocketmq_need_topic(struct broker *b, const struct request *req)
         return NULL;
     struct topic *t = topic_table_lookup(b->topics, name);
     if (t == NULL)
-        request_reply_error(req, RESP_TOPIC_NOT_EXIST, "topic[%.*s] not exist on this broker", SLICE_ARG(name));
+        request_reply_error(req, RESP_TOPIC_NOT_EXIST, "topic[%.*s] not exist on this broker",
+                            SLICE_ARG(name));
     return t;
 }
 

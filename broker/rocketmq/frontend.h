@@ -1,9 +1,11 @@
-/* frontend.h - RocketMQ remoting as a front end of the broker: request codes to operations, results to replies.
+/* frontend.h - RocketMQ remoting as a front end of the broker: request codes to operations, results to
+ * replies.
  *
  * One file per family of requests; each defines ONE file-level table
  *     const struct request_route rocketmq_send_routes[] = {{REQ_SEND_MESSAGE, on_send}, ..., {0, NULL}};
- * and has one row in the list below, so that a family cannot be forgotten: its code lives in one file and one table row.
- * Handlers have the signature of remoting/server.h; their `arg` is the struct broker, their thread that of the connection's lane. */
+ * and has one row in the list below, so that a family cannot be forgotten: its code lives in one file and one
+ * table row. Handlers have the signature of remoting/server.h; their `arg` is the struct broker, their thread
+ * that of the connection's lane. */
 #ifndef CJMQ_BROKER_ROCKETMQ_FRONTEND_H
 #define CJMQ_BROKER_ROCKETMQ_FRONTEND_H
 
@@ -27,8 +29,8 @@
 ROCKETMQ_FAMILIES(ROCKETMQ_FAMILY_DECL)
 #undef ROCKETMQ_FAMILY_DECL
 
-/* All rows of all families in one table, as remoting_server_options.routes wants it; made at the first call (main thread). Two rows for one code
- * are a bug and abort. */
+/* All rows of all families in one table, as remoting_server_options.routes wants it; made at the first call
+ * (main thread). Two rows for one code are a bug and abort. */
 const struct request_route *rocketmq_routes(void);
 
 /* Connection callbacks of the server; `arg` is the struct broker. */
@@ -36,7 +38,8 @@ void rocketmq_conn_opened(void *arg, struct conn *c);
 void rocketmq_conn_closed(void *arg, struct conn *c);
 
 /* --- helpers for handlers --- */
-/* Required ext fields: true, or false after the request was answered with code 1 and a text naming the field (and the bad value). */
+/* Required ext fields: true, or false after the request was answered with code 1 and a text naming the field
+ * (and the bad value). */
 bool rocketmq_need_text(const struct request *req, const char *key, struct slice *out);
 bool rocketmq_need_i32(const struct request *req, const char *key, int32_t *out);
 bool rocketmq_need_i64(const struct request *req, const char *key, int64_t *out);

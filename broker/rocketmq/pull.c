@@ -1,7 +1,8 @@
 /* pull.c - PULL_MESSAGE (11) and LITE_PULL_MESSAGE (361): spec rocketmq-protocol.md 4.1, 4.2.
  *
  *   request --checks, read--> answered
- *                       `--> nothing there, may wait --> held --messages--> read again --> answered, or held again when none matched
+ *                       `--> nothing there, may wait --> held --messages--> read again --> answered, or held
+ * again when none matched
  *                                                          |--time is over--> read again --> answered
  *                                                          `--connection closed--> dropped
  * The reply's body is the mapped log itself, given back when it has left. Threads: the connection's lane. */
@@ -27,9 +28,13 @@ struct pull_header {
 };
 
 /* X(wire name, member, required) */
-#define PULL_NUMBERS(X)                                                                                                    \
-    X(queueId, queue_id, true) X(queueOffset, queue_offset, true) X(maxMsgNums, max_messages, true)                        \
-    X(sysFlag, sys_flag, true) X(commitOffset, commit_offset, false) X(suspendTimeoutMillis, suspend_ms, false)            \
+#define PULL_NUMBERS(X)                             \
+    X(queueId, queue_id, true)                      \
+    X(queueOffset, queue_offset, true)              \
+    X(maxMsgNums, max_messages, true)               \
+    X(sysFlag, sys_flag, true)                      \
+    X(commitOffset, commit_offset, false)           \
+    X(suspendTimeoutMillis, suspend_ms, false)      \
     X(subVersion, sub_version, false)
 
 /* Fills the header in one pass. False after eb was told what is missing or malformed. */
@@ -92,11 +97,15 @@ static struct outcome outcome_of(const struct read_result *r, int64_t offset)
 {
     switch (r->status) {
     case READ_FOUND: return (struct outcome){RESP_SUCCESS, "FOUND", r->next_offset};
-    case READ_NO_MATCH: return (struct outcome){RESP_PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE", r->next_offset};
-    case READ_REMOVED: return (struct outcome){RESP_PULL_RETRY_IMMEDIATELY, "MESSAGE_WAS_REMOVING", r->next_offset};
+    case READ_NO_MATCH: return (struct outcome){RESP_PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE",
+        r->next_offset};
+    case READ_REMOVED: return (struct outcome){RESP_PULL_RETRY_IMMEDIATELY, "MESSAGE_WAS_REMOVING",
+        r->next_offset};
     case READ_AT_END: return (struct outcome){RESP_PULL_NOT_FOUND, "OFFSET_OVERFLOW_ONE", offset};
-    case READ_BEYOND_END: return (struct outcome){RESP_PULL_OFFSET_MOVED, "OFFSET_OVERFLOW_BADLY", r->max_offset};
-    case READ_BEFORE_BEGIN: return (struct outcome){RESP_PULL_OFFSET_MOVED, "OFFSET_TOO_SMALL", r->min_offset};
+    case READ_BEYOND_END: return (struct outcome){RESP_PULL_OFFSET_MOVED, "OFFSET_OVERFLOW_BADLY",
+        r->max_offset};
+    case READ_BEFORE_BEGIN: return (struct outcome){RESP_PULL_OFFSET_MOVED, "OFFSET_TOO_SMALL",
+        r->min_offset};
     case READ_EMPTY_QUEUE: case READ_NO_QUEUE: break;
     }
     return (struct outcome){offset == 0 ? RESP_PULL_NOT_FOUND : RESP_PULL_OFFSET_MOVED,
@@ -115,7 +124,8 @@ static void count_read(struct broker_lane *lane, struct stats_meter *meter, cons
     stats_meter_add(meter, r->message_count, r->bytes);
 }
 
-/* A reader far behind the log's end is better served by a slave, which has its pages in memory no less than we do. */
+/* A reader far behind the log's end is better served by a slave, which has its pages in memory no less than
+ * we do. */
 static int64_t suggest_broker(struct broker *b, const struct group_config *group, const struct read_result *r)
 {
     if (!b->settings.slaveReadEnable || r->status != READ_FOUND)
@@ -125,7 +135,8 @@ static int64_t suggest_broker(struct broker *b, const struct group_config *group
 }
 
 /* Answers with what was read and gives `read` away. */
-static void answer(struct broker_lane *lane, struct reply_handle *handle, const struct group_config *group, struct fetch_read *read,
+static void answer(struct broker_lane *lane, struct reply_handle *handle, const struct group_config *group,
+                   struct fetch_read *read,
                    struct outcome outcome)
 {
     const struct read_result *r = &read->result;
@@ -136,7 +147,8 @@ static void answer(struct broker_lane *lane, struct reply_handle *handle, const 
         FIELD_NUM("maxOffset", r->max_offset),
     };
     reply_handle_send(handle, &(struct reply){
-        .code = outcome.code, .remark = slice_str(outcome.status), .fields = fields, .field_count = sizeof fields / sizeof *fields,
+        .code = outcome.code, .remark = slice_str(outcome.status),
+        .fields = fields, .field_count = sizeof fields / sizeof *fields,
         .chunks = read->chunks, .chunk_count = r->status == READ_FOUND ? r->chunk_count : 0,
         .release = fetch_read_release, .release_arg = read,
     });
@@ -174,10 +186,12 @@ static void held_pull_free(struct held_pull *p)
     free(p);
 }
 
-/* Whether the group may still read; the documents or an operator may have changed that while the pull was held. */
+/* Whether the group may still read; the documents or an operator may have changed that while the pull was
+ * held. */
 static bool still_allowed(struct broker_lane *lane, struct held_pull *p, struct fetch_target *target)
 {
-    struct fetch_order order = {slice_of(p->group, p->group_len), topic_name(p->topic), store_queue_id(p->held.queue)};
+    struct fetch_order order = {slice_of(p->group, p->group_len), topic_name(p->topic),
+        store_queue_id(p->held.queue)};
     struct errbuf eb = {0};
     enum fetch_refusal refusal = fetch_check(lane, &order, target, &eb);
     if (refusal == FETCH_ALLOWED)
@@ -196,7 +210,8 @@ static void serve_held(struct broker_lane *lane, struct held_pull *p, bool may_h
         return;
     }
     for (;;) {
-        struct fetch_read *read = fetch_read_messages(lane, p->held.queue, p->held.offset, p->max_messages, p->subscription);
+        struct fetch_read *read = fetch_read_messages(lane, p->held.queue, p->held.offset, p->max_messages,
+                                                      p->subscription);
         struct outcome outcome = outcome_of(&read->result, p->held.offset);
         bool nothing = read->result.status == READ_NO_MATCH || outcome.code == RESP_PULL_NOT_FOUND;
         if (nothing && may_hold) {
@@ -230,11 +245,13 @@ static void on_held_end(struct broker_lane *lane, struct held *h, enum held_end 
     serve_held(lane, p, end == HELD_ARRIVED);
 }
 
-static void hold(struct broker_lane *lane, const struct request *req, const struct pull_header *h, const struct fetch_target *target,
+static void hold(struct broker_lane *lane, const struct request *req, const struct pull_header *h,
+                 const struct fetch_target *target,
                  struct subscription *subscription, struct stats_meter *meter)
 {
     const struct broker_settings *settings = &lane->broker->settings;
     struct rocketmq_conn *data = conn_data(req->conn);
+    int64_t hold_ms = settings->longPollingEnable ? h->suspend_ms : settings->shortPollingTimeMills;
     struct held_pull *p = mem_zalloc(sizeof *p + h->group.len);
     p->handle = request_defer(req);
     p->subscription = subscription_ref(subscription);
@@ -245,8 +262,8 @@ static void hold(struct broker_lane *lane, const struct request *req, const stru
     p->group_len = h->group.len;
     memcpy(p->group, h->group.ptr, h->group.len);
     p->held = (struct held){
-        .queue = target->queue, .offset = h->queue_offset, .owner = req->conn, .owner_list = &data->held, .ended = on_held_end,
-        .deadline_ms = reactor_now_ms(lane->reactor) + (settings->longPollingEnable ? h->suspend_ms : settings->shortPollingTimeMills),
+        .queue = target->queue, .offset = h->queue_offset, .owner = &data->held, .ended = on_held_end,
+        .deadline_ms = reactor_now_ms(lane->reactor) + hold_ms,
     };
     stats_count(lane->stats, STAT_pulls_held, 1);
     int err = longpoll_hold(lane->longpoll, &p->held);
@@ -257,18 +274,24 @@ static void hold(struct broker_lane *lane, const struct request *req, const stru
 /* --- the handler --- */
 
 /* The filter as a new reference. False after the request was answered. */
-static bool find_subscription(struct broker_lane *lane, const struct request *req, const struct pull_header *h, const struct fetch_order *order,
-                              const struct fetch_target *target, struct pull_entry *entry, struct subscription **out)
+static bool find_subscription(struct broker_lane *lane, const struct request *req,
+                              const struct pull_header *h, const struct fetch_order *order,
+                              const struct fetch_target *target, struct pull_entry *entry,
+                              struct subscription **out)
 {
     struct errbuf eb = {0};
     if (h->expression_type.len > 0 && !slice_eq_str(h->expression_type, "TAG")) {
-        request_reply_error(req, RESP_SYSTEM_ERROR, "The broker does not support consumer to filter message by %.*s (enablePropertyFilter=false)",
+        request_reply_error(req, RESP_SYSTEM_ERROR,
+                            "The broker does not support consumer to filter message by %.*s "
+                            "(enablePropertyFilter=false)",
                             SLICE_ARG(h->expression_type));
         return false;
     }
     if ((h->sys_flag & PULL_SUBSCRIPTION) != 0) {
-        if (pull_entry_subscription(entry, h->subscription, h->expression_type, h->sub_version, out, &eb) != 0) {
-            request_reply_error(req, RESP_SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed: %s", eb.text);
+        if (pull_entry_subscription(entry, h->subscription, h->expression_type, h->sub_version, out,
+                                    &eb) != 0) {
+            request_reply_error(req, RESP_SUBSCRIPTION_PARSE_FAILED,
+                                "parse the consumer's subscription failed: %s", eb.text);
             return false;
         }
         subscription_ref(*out);
@@ -280,10 +303,12 @@ static bool find_subscription(struct broker_lane *lane, const struct request *re
     return refusal == FETCH_ALLOWED;
 }
 
-static void serve(struct broker_lane *lane, const struct request *req, const struct pull_header *h, const struct fetch_target *target,
+static void serve(struct broker_lane *lane, const struct request *req, const struct pull_header *h,
+                  const struct fetch_target *target,
                   struct subscription *subscription, struct stats_meter *meter)
 {
-    struct fetch_read *read = fetch_read_messages(lane, target->queue, h->queue_offset, h->max_messages, subscription);
+    struct fetch_read *read = fetch_read_messages(lane, target->queue, h->queue_offset, h->max_messages,
+                                                  subscription);
     struct outcome outcome = outcome_of(&read->result, h->queue_offset);
     if (outcome.code == RESP_PULL_NOT_FOUND && (h->sys_flag & PULL_SUSPEND) != 0 && h->suspend_ms > 0) {
         fetch_read_release(read);
@@ -307,7 +332,8 @@ static void on_pull(void *arg, struct request *req)
         request_reply_error(req, RESP_SYSTEM_ERROR, "%s", eb.text);
         return;
     }
-    struct fetch_order order = {h.group, h.topic, h.queue_id < 0 || h.queue_id > INT32_MAX ? -1 : (int32_t)h.queue_id};
+    struct fetch_order order = {h.group, h.topic, h.queue_id < 0
+        || h.queue_id > INT32_MAX ? -1 : (int32_t)h.queue_id};
     struct fetch_target target;
     enum fetch_refusal refusal = fetch_check(lane, &order, &target, &eb);
     if (refusal != FETCH_ALLOWED) {

@@ -14,11 +14,13 @@ static void entry_fini(struct pull_entry *e)
     *e = (struct pull_entry){0};
 }
 
-struct pull_entry *pull_cache_find_or_create(struct pull_cache *c, struct stats *stats, struct slice group, struct slice topic)
+struct pull_entry *pull_cache_find_or_create(struct pull_cache *c, struct stats *stats, struct slice group,
+                                             struct slice topic)
 {
     for (unsigned i = 0; i < c->count; i++) {
         struct pull_entry *e = &c->entries[i];
-        if (slice_eq(slice_of(e->topic, e->topic_len), topic) && slice_eq(slice_of(e->group, e->group_len), group))
+        if (slice_eq(slice_of(e->topic, e->topic_len), topic) && slice_eq(slice_of(e->group, e->group_len),
+                                                                          group))
             return e;
     }
     struct pull_entry *e;
@@ -30,19 +32,22 @@ struct pull_entry *pull_cache_find_or_create(struct pull_cache *c, struct stats 
         e = &c->entries[c->next++ % PULL_CACHE_ENTRIES_MAX];
         entry_fini(e);
     }
-    *e = (struct pull_entry){.group = slice_dup(group), .topic = slice_dup(topic), .group_len = (uint32_t)group.len,
+    *e = (struct pull_entry){.group = slice_dup(group), .topic = slice_dup(topic),
+        .group_len = (uint32_t)group.len,
                              .topic_len = (uint32_t)topic.len};
     e->meter = stats_meter_find_or_create(stats, METER_GROUP_GET, topic, group);
     return e;
 }
 
-int pull_entry_subscription(struct pull_entry *e, struct slice expression, struct slice type, int64_t version, struct subscription **out,
+int pull_entry_subscription(struct pull_entry *e, struct slice expression, struct slice type, int64_t version,
+                            struct subscription **out,
                             struct errbuf *eb)
 {
     bool tag = type.len == 0 || slice_eq_str(type, "TAG");
     if (e->carried == NULL || !tag || !slice_eq(slice_of(e->expression, e->expression_len), expression)) {
         struct subscription *compiled;
-        int err = subscription_compile(slice_of(e->topic, e->topic_len), expression, type, version, &compiled, eb);
+        int err = subscription_compile(slice_of(e->topic, e->topic_len), expression, type, version, &compiled,
+                                       eb);
         if (err != 0)
             return err;
         subscription_unref(e->carried);

@@ -1,5 +1,5 @@
-/* pull_cache.h - what the front end keeps per connection: held pulls, and the compiled subscriptions of consumers that carry the expression
- * in every pull (C++ clients do), so that it is compiled once.
+/* pull_cache.h - what the front end keeps per connection: held pulls, and the compiled subscriptions of
+ * consumers that carry the expression in every pull (C++ clients do), so that it is compiled once.
  * Threads: the connection's lane. */
 #ifndef CJMQ_BROKER_ROCKETMQ_PULL_CACHE_H
 #define CJMQ_BROKER_ROCKETMQ_PULL_CACHE_H
@@ -33,9 +33,12 @@ struct rocketmq_conn {
 };
 
 /* The entry of (group, topic), made when new. Valid until the next call. */
-struct pull_entry *pull_cache_find_or_create(struct pull_cache *c, struct stats *stats, struct slice group, struct slice topic);
-/* Compiles the carried expression unless it is the one compiled last. Borrowed; 0 or as subscription_compile(). */
-int pull_entry_subscription(struct pull_entry *e, struct slice expression, struct slice type, int64_t version, struct subscription **out,
+struct pull_entry *pull_cache_find_or_create(struct pull_cache *c, struct stats *stats, struct slice group,
+                                             struct slice topic);
+/* Compiles the carried expression unless it is the one compiled last. Borrowed; 0 or as
+ * subscription_compile(). */
+int pull_entry_subscription(struct pull_entry *e, struct slice expression, struct slice type, int64_t version,
+                            struct subscription **out,
                             struct errbuf *eb);
 void pull_cache_fini(struct pull_cache *c);
 

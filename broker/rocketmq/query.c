@@ -1,5 +1,5 @@
-/* query.c - QUERY_MESSAGE (12) by key and VIEW_MESSAGE_BY_ID (33) by phys offset. Bodies are the mapped log, not copied.
- * Threads: the connection's lane. */
+/* query.c - QUERY_MESSAGE (12) by key and VIEW_MESSAGE_BY_ID (33) by phys offset. Bodies are the mapped log,
+ * not copied. Threads: the connection's lane. */
 #include "broker/rocketmq/frontend.h"
 
 #include "base/mem.h"
@@ -57,7 +57,8 @@ static int on_candidate(void *arg, int64_t phys_offset)
     struct fetch_read *read = fetch_read_at(q->lane, phys_offset);
     struct record r;
     bool hit = read->result.status == READ_FOUND
-               && record_decode(slice_of(read->chunks[0].ptr, read->chunks[0].len), false, &r, NULL) == 0 && slice_eq(r.topic, q->topic)
+               && record_decode(slice_of(read->chunks[0].ptr, read->chunks[0].len), false, &r,
+                                NULL) == 0 && slice_eq(r.topic, q->topic)
                && record_has_key(&r, q->key) && q->bytes + read->result.bytes <= q->bytes_max;
     if (!hit) {
         fetch_read_release(read);
@@ -74,8 +75,10 @@ static void on_query_message(void *arg, struct request *req)
     struct broker *b = arg;
     struct slice topic, key;
     int64_t max, begin_ms, end_ms;
-    if (!rocketmq_need_text(req, "topic", &topic) || !rocketmq_need_text(req, "key", &key) || !rocketmq_need_i64(req, "maxNum", &max)
-        || !rocketmq_need_i64(req, "beginTimestamp", &begin_ms) || !rocketmq_need_i64(req, "endTimestamp", &end_ms))
+    if (!rocketmq_need_text(req, "topic", &topic) || !rocketmq_need_text(req, "key", &key)
+        || !rocketmq_need_i64(req, "maxNum", &max)
+        || !rocketmq_need_i64(req, "beginTimestamp", &begin_ms) || !rocketmq_need_i64(req, "endTimestamp",
+                                                                                      &end_ms))
         return;
     if (command_get_bool(req->cmd, "_UNIQUE_KEY_QUERY", false))
         max = b->settings.defaultQueryMaxNum;
@@ -87,12 +90,14 @@ static void on_query_message(void *arg, struct request *req)
     q->key = key;
     q->bytes_max = (size_t)b->settings.frameBytesMax - HEADER_BYTES_SPARE / 2;
     int64_t update_ms = 0, update_phys = 0;
-    store_index_query(b->store, topic, key, begin_ms, end_ms, (unsigned)max, on_candidate, q, &update_ms, &update_phys);
+    store_index_query(b->store, topic, key, begin_ms, end_ms, (unsigned)max, on_candidate, q, &update_ms,
+                      &update_phys);
     struct command_out_field fields[] = {
         FIELD_NUM("indexLastUpdateTimestamp", update_ms),
         FIELD_NUM("indexLastUpdatePhyoffset", update_phys),
     };
-    struct reply reply = {.code = RESP_SUCCESS, .fields = fields, .field_count = 2, .chunks = q->chunks, .chunk_count = q->count,
+    struct reply reply = {.code = RESP_SUCCESS, .fields = fields, .field_count = 2, .chunks = q->chunks,
+        .chunk_count = q->count,
                           .release = query_release, .release_arg = q};
     if (q->count == 0) {
         reply.code = RESP_QUERY_NOT_FOUND;
@@ -110,10 +115,12 @@ static void on_view_message(void *arg, struct request *req)
     struct fetch_read *read = fetch_read_at(broker_lane_of(b, req->conn), phys_offset);
     if (read->result.status != READ_FOUND) {
         fetch_read_release(read);
-        request_reply_error(req, RESP_SYSTEM_ERROR, "can not find message by the offset, %" PRId64, phys_offset);
+        request_reply_error(req, RESP_SYSTEM_ERROR, "can not find message by the offset, %" PRId64,
+                            phys_offset);
         return;
     }
-    request_reply(req, &(struct reply){.code = RESP_SUCCESS, .chunks = read->chunks, .chunk_count = read->result.chunk_count,
+    request_reply(req, &(struct reply){.code = RESP_SUCCESS, .chunks = read->chunks,
+        .chunk_count = read->result.chunk_count,
                                        .release = fetch_read_release, .release_arg = read});
 }
 

@@ -1,9 +1,10 @@
-/* send.c - SEND_MESSAGE (10), SEND_MESSAGE_V2 (310), SEND_BATCH_MESSAGE (320): spec rocketmq-protocol.md 3.1 to 3.4, 3.8.
+/* send.c - SEND_MESSAGE (10), SEND_MESSAGE_V2 (310), SEND_BATCH_MESSAGE (320): spec rocketmq-protocol.md 3.1
+ * to 3.4, 3.8.
  *
- * Header fields come with long names (10) or as one letter (310, 320); one pass over the fields fills a send_order. The field `m` or `batch`,
- * not the code, says that the body is a batch:
- *   0  4 size of this item   4  4 magic, unused   8  4 CRC, unused   12  4 flag   16  4+n body   20+n  2+p properties
- * Threads: the connection's lane. */
+ * Header fields come with long names (10) or as one letter (310, 320); one pass over the fields fills a
+ * send_order. The field `m` or `batch`, not the code, says that the body is a batch:
+ *   0  4 size of this item   4  4 magic, unused   8  4 CRC, unused   12  4 flag   16  4+n body   20+n  2+p
+ * properties Threads: the connection's lane. */
 #include "broker/rocketmq/frontend.h"
 
 #include "base/bytes.h"
@@ -18,13 +19,15 @@ enum { ITEM_FIXED_BYTES = 22, ITEM_BODY_AT = 16 };
 
 /* What of the header has been seen; the first eight are required. */
 enum field {
-    FIELD_PRODUCER_GROUP, FIELD_TOPIC, FIELD_DEFAULT_TOPIC, FIELD_DEFAULT_QUEUES, FIELD_QUEUE_ID, FIELD_SYS_FLAG, FIELD_BORN, FIELD_FLAG,
+    FIELD_PRODUCER_GROUP, FIELD_TOPIC, FIELD_DEFAULT_TOPIC, FIELD_DEFAULT_QUEUES, FIELD_QUEUE_ID,
+    FIELD_SYS_FLAG, FIELD_BORN, FIELD_FLAG,
     FIELD_PROPERTIES, FIELD_RECONSUME, FIELD_UNIT_MODE, FIELD_MAX_RECONSUME, FIELD_BATCH, FIELD_UNKNOWN,
 };
 enum { REQUIRED_FIELDS = 8, REQUIRED_MASK = (1 << REQUIRED_FIELDS) - 1 };
 
 static const char *const long_names[] = {
-    "producerGroup", "topic", "defaultTopic", "defaultTopicQueueNums", "queueId", "sysFlag", "bornTimestamp", "flag",
+    "producerGroup", "topic", "defaultTopic", "defaultTopicQueueNums", "queueId", "sysFlag",
+    "bornTimestamp", "flag",
     "properties", "reconsumeTimes", "unitMode", "maxReconsumeTimes", "batch",
 };
 
@@ -98,9 +101,11 @@ static bool parse_header(const struct command *cmd, struct send_order *o, bool *
     unsigned seen = 0;
     for (unsigned i = 0; i < cmd->field_count; i++) {
         const struct command_field *field = &cmd->fields[i];
-        enum field f = !letters ? field_of_name(field->key) : field->key.len == 1 ? field_of_letter(*field->key.ptr) : FIELD_UNKNOWN;
+        enum field f = !letters ? field_of_name(field->key) : field->key.len == 1
+            ? field_of_letter(*field->key.ptr) : FIELD_UNKNOWN;
         if (!assign_field(f, field->value, o, batch)) {
-            errbuf_format(eb, "the field %s=%.*s is not a number in its range", long_names[f], SLICE_ARG(field->value));
+            errbuf_format(eb, "the field %s=%.*s is not a number in its range", long_names[f],
+                          SLICE_ARG(field->value));
             return false;
         }
         seen |= 1u << f;
@@ -180,7 +185,8 @@ static int code_of_error(int err)
 }
 
 /* The offsetMsgIds of all messages, joined by commas. */
-static struct slice format_message_ids(const struct net_addr *host, const struct send_result *r, struct buf *out)
+static struct slice format_message_ids(const struct net_addr *host, const struct send_result *r,
+                                       struct buf *out)
 {
     for (unsigned i = 0; i < r->count; i++) {
         if (i > 0)
@@ -191,13 +197,15 @@ static struct slice format_message_ids(const struct net_addr *host, const struct
     return buf_slice(out);
 }
 
-static void on_send_done(struct broker_lane *lane, const struct send_context *context, const struct send_result *r)
+static void on_send_done(struct broker_lane *lane, const struct send_context *context,
+                         const struct send_result *r)
 {
     struct broker *b = lane->broker;
     struct reply_handle handle;
     memcpy(&handle, context->bytes, sizeof handle);
     struct command_out_field fields[5];
-    struct reply reply = {.code = code_of_error(r->err), .fields = fields, .field_count = 2, .remark = slice_str(r->why)};
+    struct reply reply = {.code = code_of_error(r->err), .fields = fields, .field_count = 2,
+        .remark = slice_str(r->why)};
     add_region(b, fields);
     if (r->err != 0 && r->err != ERR_TIMEOUT) {
         reply_handle_send(&handle, &reply);
@@ -206,7 +214,8 @@ static void on_send_done(struct broker_lane *lane, const struct send_context *co
     char id[64];
     struct buf ids = {0};
     const struct net_addr *host = identity_store_host(b->identity);
-    struct slice msg_id = r->count == 1 ? slice_of(id, message_id_format(host, r->phys_offsets[0], id)) : format_message_ids(host, r, &ids);
+    struct slice msg_id = r->count == 1 ? slice_of(id, message_id_format(host, r->phys_offsets[0], id))
+        : format_message_ids(host, r, &ids);
     fields[2] = FIELD_TEXT("msgId", msg_id);
     fields[3] = FIELD_NUM("queueId", r->queue_id);
     fields[4] = FIELD_NUM("queueOffset", r->queue_offset);
@@ -219,7 +228,8 @@ static void reply_refusal(struct broker *b, const struct request *req, int code,
 {
     struct command_out_field fields[2];
     add_region(b, fields);
-    request_reply(req, &(struct reply){.code = code, .remark = slice_str(why), .fields = fields, .field_count = 2});
+    request_reply(req, &(struct reply){.code = code, .remark = slice_str(why), .fields = fields,
+        .field_count = 2});
 }
 
 /* --- the handler --- */
@@ -229,7 +239,8 @@ static void on_send(void *arg, struct request *req)
     struct broker *b = arg;
     const struct command *cmd = req->cmd;
     struct broker_lane *lane = broker_lane_of(b, req->conn);
-    struct send_order order = {.max_reconsume_times = -1, .born_host = conn_peer_addr(req->conn), .body = cmd->body};
+    struct send_order order = {.max_reconsume_times = -1, .born_host = conn_peer_addr(req->conn),
+        .body = cmd->body};
     struct errbuf eb;
     eb.text[0] = '\0';
     bool batch = false;
@@ -256,7 +267,8 @@ static void on_send(void *arg, struct request *req)
     stats_count(lane->stats, STAT_put_refused, 1);
     struct command_out_field fields[2];
     add_region(b, fields);
-    reply_handle_send(&handle, &(struct reply){.code = code_of_refusal(refusal), .remark = slice_str(eb.text), .fields = fields,
+    reply_handle_send(&handle, &(struct reply){.code = code_of_refusal(refusal), .remark = slice_str(eb.text),
+        .fields = fields,
                                                .field_count = 2});
 }
 

@@ -1,4 +1,5 @@
-/* send_back.c - CONSUMER_SEND_MSG_BACK (36): spec rocketmq-protocol.md 4.6. Threads: the connection's lane. */
+/* send_back.c - CONSUMER_SEND_MSG_BACK (36): spec rocketmq-protocol.md 4.6. Threads: the connection's lane.
+ * */
 #include "broker/send_back.h"
 #include "broker/rocketmq/frontend.h"
 
@@ -7,7 +8,8 @@
 /* From this client version on the request says how often a message may be re-consumed (spec 1.6). */
 enum { VERSION_MAX_RECONSUME_TIMES = 121 };
 
-static void on_send_back_done(struct broker_lane *lane, const struct send_context *context, const struct send_result *r)
+static void on_send_back_done(struct broker_lane *lane, const struct send_context *context,
+                              const struct send_result *r)
 {
     (void)lane;
     struct reply_handle handle;
@@ -34,16 +36,19 @@ static void on_send_back(void *arg, struct request *req)
     struct broker *b = arg;
     const struct command *cmd = req->cmd;
     struct send_back_order order = {.max_reconsume_times = -1};
-    if (!rocketmq_need_text(req, "group", &order.group) || !rocketmq_need_i64(req, "offset", &order.phys_offset)
+    if (!rocketmq_need_text(req, "group", &order.group) || !rocketmq_need_i64(req, "offset",
+                                                                              &order.phys_offset)
         || !rocketmq_need_i32(req, "delayLevel", &order.delay_level))
         return;
-    if (cmd->version >= VERSION_MAX_RECONSUME_TIMES && command_get_i32(cmd, "maxReconsumeTimes", &order.max_reconsume_times, NULL) != 0)
+    if (cmd->version >= VERSION_MAX_RECONSUME_TIMES && command_get_i32(cmd, "maxReconsumeTimes",
+                                                                       &order.max_reconsume_times, NULL) != 0)
         order.max_reconsume_times = -1;
     struct errbuf eb = {0};
     struct send_context context;
     struct reply_handle handle = request_defer(req);
     memcpy(context.bytes, &handle, sizeof handle);
-    enum send_back_outcome outcome = send_back_submit(broker_lane_of(b, req->conn), &order, on_send_back_done, &context, &eb);
+    enum send_back_outcome outcome = send_back_submit(broker_lane_of(b, req->conn), &order, on_send_back_done,
+                                                      &context, &eb);
     if (outcome == SEND_BACK_NOTHING)
         reply_handle_send(&handle, &(struct reply){.code = RESP_SUCCESS});
     else if (outcome != SEND_BACK_ACCEPTED)

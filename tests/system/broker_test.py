@@ -2,6 +2,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -333,18 +334,18 @@ class OffsetsAndQueries(OneBroker):
         self.assertEqual([r.body for r in decode_records(view.body)], [b"2"])
         self.assertEqual(self.c.call(VIEW_MESSAGE, {"offset": 1 << 40}).code, 1)
 
-        def query(key, unique_only=False):
+        def query(key, unique_only=False, count=1):
             ext = {"topic": "Keys", "key": key, "maxNum": 32, "beginTimestamp": 0, "endTimestamp": int(time.time() * 1000) + 60000}
             if unique_only:
                 ext["_UNIQUE_KEY_QUERY"] = "true"
             deadline = time.monotonic() + 10
             while True:  # the index follows the log
                 frame = self.c.call(QUERY_MESSAGE, ext)
-                if frame.code == 0 or time.monotonic() > deadline:
+                if frame.code == 0 and len(decode_records(frame.body)) >= count or time.monotonic() > deadline:
                     return frame
 
         self.assertEqual(sorted(r.body for r in decode_records(query("order-1").body)), [b"1"])
-        self.assertEqual(sorted(r.body for r in decode_records(query("common").body)), [b"0", b"1", b"2"])
+        self.assertEqual(sorted(r.body for r in decode_records(query("common", count=3).body)), [b"0", b"1", b"2"])
         self.assertEqual([r.body for r in decode_records(query(unique + "2", True).body)], [b"2"])
         frame = self.c.call(QUERY_MESSAGE, {"topic": "Keys", "key": "order", "maxNum": 1, "beginTimestamp": 0, "endTimestamp": 1 << 50})
         self.assertEqual(frame.code, 22)
@@ -623,6 +624,22 @@ class SickDisk(unittest.TestCase):
         self.assertEqual(answer.code, 14, answer)
         self.assertIn("fdatasync", answer.remark)
         self.assertEqual([r.body for r in self.c.pull_all("Sick", 0)], [b"before"])
+
+    def test_second_signal_ends_a_broker_that_waits_for_the_disk(self):
+        self.hang()
+        self.c.post(*send_request("Sick", b"x"))
+        self.c.call(MAX_OFFSET, {"topic": "Sick", "queueId": 0})
+        process = self.broker.process
+        process.terminate()
+        with self.assertRaises(subprocess.TimeoutExpired):  # it waits for the message to be durable
+            process.wait(0.3)
+        process.terminate()
+        self.assertEqual(process.wait(5), 128 + signal.SIGTERM)
+        self.broker.reap()
+        self.order("healthy")
+        self.broker.start()
+        self.c = self.broker.connect()
+        self.assertEqual(pull_until(self.c, "Sick", 0, 1)[0].body, b"slow")
 
     def test_more_waiting_sends_than_allowed_are_refused_as_busy(self):
         self.broker.stop()

