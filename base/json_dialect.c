@@ -464,14 +464,13 @@ static int resolve_refs(struct ref_walk *w, cJSON *parent, unsigned nesting)
     for (cJSON *node = parent->child; node != NULL; node = next) {
         next = node->next;
         unsigned below = nesting;
-        const char *path = ref_path(node);
-        if (path != NULL) {
-            cJSON *copy = ref_copy(w, node, path, nesting);
+        const char *path;
+        while ((path = ref_path(node)) != NULL) { /* what is named may be a reference, too */
+            cJSON *copy = ref_copy(w, node, path, below++);
             if (copy == NULL)
                 return ERR_PROTO;
             cJSON_ReplaceItemViaPointer(parent, node, copy);
             node = copy;
-            below++;
         }
         int rc = resolve_refs(w, node, below);
         if (rc != 0)

@@ -106,9 +106,12 @@ static int load_version(struct documents *d, enum cluster_document which, int64_
     struct document_version v = {0};
     struct document_problems problems = {0};
     struct current c = {0};
-    int rc = registry_db_get(d->options.db, which, version, &text, &v, eb);
+    struct errbuf reason = {0};
+    int rc = registry_db_get(d->options.db, which, version, &text, &v, &reason);
     if (rc == ERR_CORRUPT) {
-        log_passed_over(which, version, eb->text);
+        log_passed_over(which, version, reason.text);
+    } else if (rc != 0) {
+        (void)errbuf_set(eb, rc, "%s", reason.text);
     } else if (rc == 0) {
         rc = parse(d, which, buf_slice(&text), &c, &problems);
         if (rc != 0) {
