@@ -1,4 +1,5 @@
-/* bodies_json.c - the JSON bodies that consumers exchange with brokers: heartbeats, members of a group, queue locks (spec 4.3, 4.5).
+/* bodies_json.c - the JSON bodies that consumers exchange with brokers: heartbeats, members of a group, queue
+ * locks (spec 4.3, 4.5).
  * Threads: heartbeat_body_append() on the reactor, the rest any. */
 #include "client/internal.h"
 
@@ -10,7 +11,8 @@
 
 enum { GROUP_MEMBERS_MAX = 100000 };
 
-static void append_members(struct member_link *head, void (*append)(struct member_link *link, struct buf *out), struct buf *out)
+static void append_members(struct member_link *head,
+                           void (*append)(struct member_link *link, struct buf *out), struct buf *out)
 {
     for (struct member_link *l = head->next; l != head; l = l->next) {
         if (l != head->next)
@@ -40,8 +42,10 @@ int consumer_ids_parse(struct slice body, char ***ids, unsigned *count, struct e
     int n = cJSON_GetArraySize(list);
     if (!cJSON_IsArray(list) || n > GROUP_MEMBERS_MAX) {
         cJSON_Delete(root);
-        return errbuf_set(eb, ERR_PROTO, "members of the group: consumerIdList is missing or holds %d ids, at most %d are allowed", n,
-                          GROUP_MEMBERS_MAX);
+        return errbuf_set(
+            eb, ERR_PROTO,
+            "members of the group: consumerIdList is missing or holds %d ids, at most %d are allowed", n,
+            GROUP_MEMBERS_MAX);
     }
     char **out = mem_zalloc(((size_t)n + 1) * sizeof *out);
     unsigned used = 0;
@@ -64,7 +68,8 @@ void consumer_ids_free(char **ids, unsigned count)
     free(ids);
 }
 
-void lock_body_append(struct buf *out, const char *client_id, const char *group, const struct cjmq_queue *queues, size_t count)
+void lock_body_append(struct buf *out, const char *client_id, const char *group,
+                      const struct cjmq_queue *queues, size_t count)
 {
     buf_append_str(out, "{\"clientId\":");
     json_append_string(out, slice_str(client_id));
@@ -81,7 +86,8 @@ void lock_body_append(struct buf *out, const char *client_id, const char *group,
     buf_append_str(out, "]}");
 }
 
-int lock_answer_parse(struct slice body, void (*fn)(void *arg, struct slice topic, struct slice broker, int queue_id), void *arg,
+int lock_answer_parse(struct slice body,
+                      void (*fn)(void *arg, struct slice topic, struct slice broker, int queue_id), void *arg,
                       struct errbuf *eb)
 {
     int err = ERR_PROTO;
@@ -91,7 +97,8 @@ int lock_answer_parse(struct slice body, void (*fn)(void *arg, struct slice topi
     const cJSON *list = json_member(root, "lockOKMQSet"), *item;
     cJSON_ArrayForEach(item, list)
     {
-        fn(arg, json_member_str(item, "topic"), json_member_str(item, "brokerName"), (int)json_member_i64(item, "queueId", -1));
+        fn(arg, json_member_str(item, "topic"), json_member_str(item, "brokerName"),
+           (int)json_member_i64(item, "queueId", -1));
     }
     cJSON_Delete(root);
     return 0;

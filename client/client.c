@@ -1,7 +1,8 @@
 /* client.c - the client object: its reactor, connections, heartbeats and clocks.
  *
- * Life: cjmq_client_new() makes everything on the caller's thread before the reactor runs (or through reactor_call() when the reactor
- * is shared); cjmq_client_free() takes it down on the reactor, then ends the thread.
+ * Life: cjmq_client_new() makes everything on the caller's thread before the reactor runs (or through
+ * reactor_call() when the reactor is shared); cjmq_client_free() takes it down on the reactor, then ends the
+ * thread.
  * Threads: see internal.h. */
 #include "client/internal.h"
 
@@ -53,7 +54,9 @@ int client_check_blocking(const struct cjmq_client *client, const char *function
     if (!client_on_reactor(client))
         return 0;
     return failure_set(error, CJMQ_ERR_STATE, 0,
-                       "%s blocks, but was called on the client's own thread (from a callback); use the asynchronous form there", function);
+                       "%s blocks, but was called on the client's own thread (from a callback); use the "
+                       "asynchronous form there",
+                       function);
 }
 
 const char *client_intern(struct cjmq_client *client, struct slice s)
@@ -89,7 +92,8 @@ struct addr_seen {
     UT_hash_handle hh;
 };
 
-void client_each_broker_addr(struct cjmq_client *client, bool masters_only, void (*fn)(void *arg, const char *addr), void *arg)
+void client_each_broker_addr(struct cjmq_client *client, bool masters_only,
+                             void (*fn)(void *arg, const char *addr), void *arg)
 {
     struct addr_seen *seen = NULL, *entry, *next;
     for (struct route_slot *s = client->slots; s != NULL; s = s->hh.next) {
@@ -201,7 +205,8 @@ struct unregister_call {
 static void unregister_send(void *arg, const char *addr)
 {
     const struct unregister_call *u = arg;
-    struct remoting_call call = {.addr = addr, .code = REQ_UNREGISTER_CLIENT, .fields = u->fields, .field_count = u->field_count};
+    struct remoting_call call = {
+        .addr = addr, .code = REQ_UNREGISTER_CLIENT, .fields = u->fields, .field_count = u->field_count};
     /* Oneway: a broker that does not hear it notices by the closed connection. */
     if (remoting_client_oneway(u->client->remoting, &call, NULL) != 0)
         log_debug("unregister not sent addr=%s", addr);
@@ -236,7 +241,8 @@ static int on_broker_request(void *arg, const char *addr, const struct command *
 
 /* --- lost connections --- */
 
-/* A broker that comes back knows nothing of its clients: it is to hear of us before the next regular heartbeat. */
+/* A broker that comes back knows nothing of its clients: it is to hear of us before the next regular
+ * heartbeat. */
 static void on_connection_lost(void *arg, const char *addr)
 {
     struct cjmq_client *client = arg;
@@ -290,8 +296,8 @@ static int options_check(const struct cjmq_client_options *o, struct cjmq_error 
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         if (numbers[i].value < numbers[i].min)
-            return failure_set(error, CJMQ_ERR_INVAL, 0, "client option %s is %lld, must be at least %lld", numbers[i].name,
-                               (long long)numbers[i].value, (long long)numbers[i].min);
+            return failure_set(error, CJMQ_ERR_INVAL, 0, "client option %s is %lld, must be at least %lld",
+                               numbers[i].name, (long long)numbers[i].value, (long long)numbers[i].min);
     if (o->share_thread_of != NULL && o->share_thread_of->magic != CLIENT_MAGIC)
         return failure_set(error, CJMQ_ERR_INVAL, 0, "client option share_thread_of is not a client");
     return 0;
@@ -303,8 +309,10 @@ static int addr_check(struct slice addr, const char *option, struct cjmq_error *
     const char *colon = memrchr(addr.ptr, ':', addr.len);
     int64_t port = 0;
     if (colon == NULL || addr.len >= CLIENT_ADDR_MAX
-        || slice_to_i64(slice_of(colon + 1, addr.len - (size_t)(colon + 1 - addr.ptr)), &port) != 0 || port < 1 || port > 65535)
-        return failure_set(error, CJMQ_ERR_INVAL, 0, "client option %s: \"%.*s\" is not an address, expected host:port", option,
+        || slice_to_i64(slice_of(colon + 1, addr.len - (size_t)(colon + 1 - addr.ptr)), &port) != 0
+        || port < 1 || port > 65535)
+        return failure_set(error, CJMQ_ERR_INVAL, 0,
+                           "client option %s: \"%.*s\" is not an address, expected host:port", option,
                            SLICE_ARG(addr));
     return 0;
 }
@@ -321,12 +329,15 @@ static int namesrv_set(struct cjmq_client *c, const char *list, struct cjmq_erro
         if (rc != 0)
             return rc;
         if (c->namesrv_count == NAMESRV_MAX)
-            return failure_set(error, CJMQ_ERR_INVAL, 0, "client option namesrv lists more than %d addresses", NAMESRV_MAX);
+            return failure_set(error, CJMQ_ERR_INVAL, 0, "client option namesrv lists more than %d addresses",
+                               NAMESRV_MAX);
         c->namesrv = mem_realloc(c->namesrv, (c->namesrv_count + 1) * sizeof *c->namesrv);
         c->namesrv[c->namesrv_count++] = slice_dup(addr);
     }
     if (c->namesrv_count == 0)
-        return failure_set(error, CJMQ_ERR_INVAL, 0, "client option namesrv: \"%s\" holds no address, expected host:port;host:port", list);
+        return failure_set(error, CJMQ_ERR_INVAL, 0,
+                           "client option namesrv: \"%s\" holds no address, expected host:port;host:port",
+                           list);
     return 0;
 }
 
@@ -334,12 +345,16 @@ static int identity_set(struct cjmq_client *c, const struct cjmq_client_options 
 {
     char ip[NET_ADDR_TEXT_MAX];
     static _Atomic unsigned serial; /* two clients made in one nanosecond tick */
-    if (o->instance_name != NULL && (*o->instance_name == 0 || strlen(o->instance_name) > 200 || strpbrk(o->instance_name, "/\"\\")))
-        return failure_set(error, CJMQ_ERR_INVAL, 0,
-                           "client option instance_name is \"%s\": expected 1 to 200 characters without / \" \\", o->instance_name);
+    if (o->instance_name != NULL
+        && (*o->instance_name == 0 || strlen(o->instance_name) > 200 || strpbrk(o->instance_name, "/\"\\")))
+        return failure_set(
+            error, CJMQ_ERR_INVAL, 0,
+            "client option instance_name is \"%s\": expected 1 to 200 characters without / \" \\",
+            o->instance_name);
     c->instance = o->instance_name != NULL
                       ? mem_strdup(o->instance_name)
-                      : mem_printf("%d#%lld", (int)getpid(), (long long)clock_mono_ns() + (long long)atomic_fetch_add(&serial, 1));
+                      : mem_printf("%d#%lld", (int)getpid(),
+                                   (long long)clock_mono_ns() + (long long)atomic_fetch_add(&serial, 1));
     c->id = mem_printf("%s@%s", net_local_ip(ip), c->instance);
     if (o->direct_broker == NULL)
         return namesrv_set(c, o->namesrv, error);
@@ -370,7 +385,8 @@ static void client_set_up(void *arg)
     c->heartbeat_timer = reactor_timer_new(c->reactor, on_heartbeat_timer, c);
     c->heartbeat_soon_timer = reactor_timer_new(c->reactor, on_heartbeat_timer, c);
     c->route_timer = reactor_timer_new(c->reactor, on_route_timer, c);
-    reactor_timer_start(c->heartbeat_timer, c->options.heartbeat_interval_ms, c->options.heartbeat_interval_ms);
+    reactor_timer_start(c->heartbeat_timer, c->options.heartbeat_interval_ms,
+                        c->options.heartbeat_interval_ms);
     reactor_timer_start(c->route_timer, c->options.route_interval_ms, c->options.route_interval_ms);
 }
 
@@ -403,7 +419,8 @@ static void client_free_memory(struct cjmq_client *c)
     free(c);
 }
 
-int cjmq_client_new(const struct cjmq_client_options *options, struct cjmq_client **out, struct cjmq_error *error)
+int cjmq_client_new(const struct cjmq_client_options *options, struct cjmq_client **out,
+                    struct cjmq_error *error)
 {
     struct cjmq_client_options defaults;
     if (options == NULL) {
@@ -435,7 +452,8 @@ int cjmq_client_new(const struct cjmq_client_options *options, struct cjmq_clien
             client_take_down(c);
             reactor_free(c->reactor);
             client_free_memory(c);
-            return failure_set(error, CJMQ_ERR_LIMIT, 0, "cannot start the client's thread: the limit of threads is reached");
+            return failure_set(error, CJMQ_ERR_LIMIT, 0,
+                               "cannot start the client's thread: the limit of threads is reached");
         }
     }
     *out = c;

@@ -1,7 +1,8 @@
-/* consumer.c - the push consumer's options, life, subscriptions and statistics (cjmq.h). What it does in between is in consumer_*.c.
+/* consumer.c - the push consumer's options, life, subscriptions and statistics (cjmq.h). What it does in
+ * between is in consumer_*.c.
  *
- * Starting: ask for all routes; when each is there or has failed, send heartbeats; when they are answered, rebalance. From then on the timers
- * and the brokers' notices (code 40) rebalance again.
+ * Starting: ask for all routes; when each is there or has failed, send heartbeats; when they are answered,
+ * rebalance. From then on the timers and the brokers' notices (code 40) rebalance again.
  * Ending: no new calls; running calls end; progress is saved, locks are given back, the group is left.
  * Threads: any, as cjmq.h says; state on the reactor. */
 #include "client/consumer.h"
@@ -18,7 +19,12 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { FROM_TIMESTAMP_AGO_MS = 30 * 60 * 1000, REBALANCE_SOON_MS = 10, THREADS_MAX = 1024, MISSING_ROUTE_MS = 2000 };
+enum {
+    FROM_TIMESTAMP_AGO_MS = 30 * 60 * 1000,
+    REBALANCE_SOON_MS = 10,
+    THREADS_MAX = 1024,
+    MISSING_ROUTE_MS = 2000
+};
 
 struct cjmq_consumer *consumer_of_link(struct member_link *link)
 {
@@ -72,16 +78,21 @@ static int options_check(const struct cjmq_consumer_options *o, struct cjmq_erro
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         if (numbers[i].value < numbers[i].min || numbers[i].value > numbers[i].max)
-            return failure_set(error, CJMQ_ERR_INVAL, 0, "consumer option %s is %lld, allowed is %lld to %lld", numbers[i].name,
-                               (long long)numbers[i].value, (long long)numbers[i].min, (long long)numbers[i].max);
+            return failure_set(error, CJMQ_ERR_INVAL, 0,
+                               "consumer option %s is %lld, allowed is %lld to %lld", numbers[i].name,
+                               (long long)numbers[i].value, (long long)numbers[i].min,
+                               (long long)numbers[i].max);
     if (o->consume == NULL)
-        return failure_set(error, CJMQ_ERR_INVAL, 0, "consumer option consume is missing: the function that gets the messages");
+        return failure_set(error, CJMQ_ERR_INVAL, 0,
+                           "consumer option consume is missing: the function that gets the messages");
     return group_check(o->group, "consumer option group", error);
 }
 
-static char *offset_path(const struct cjmq_client *client, const struct cjmq_consumer_options *o, const char *group)
+static char *offset_path(const struct cjmq_client *client, const struct cjmq_consumer_options *o,
+                         const char *group)
 {
-    /* A client without a name of its own gets the common one, or nothing would be found again after a restart. */
+    /* A client without a name of its own gets the common one, or nothing would be found again after a
+     * restart. */
     const char *instance = client->options.instance_name != NULL ? client->instance : "DEFAULT";
     const char *home = getenv("HOME");
     if (o->offset_dir != NULL)
@@ -124,7 +135,8 @@ int cjmq_consumer_wait_ready(struct cjmq_consumer *c, int64_t timeout_ms, struct
     pthread_mutex_unlock(&c->ready_mutex);
     if (ready)
         return 0;
-    return failure_set(error, CJMQ_ERR_TIMEOUT, reason.server_code, "consumer group %s has not got its queues within %lld ms%s%.300s", c->group,
+    return failure_set(error, CJMQ_ERR_TIMEOUT, reason.server_code,
+                       "consumer group %s has not got its queues within %lld ms%s%.300s", c->group,
                        (long long)timeout_ms, reason.code != 0 ? ", last reason: " : "", reason.text);
 }
 
@@ -193,7 +205,8 @@ static void on_topic_route(void *arg, struct route_slot *slot, int err, const st
     if (c->starting > 0 && --c->starting > 0)
         return;
     client_heartbeat_now(c->client, NULL, NULL);
-    /* The heartbeats go first on their connections; a broker that takes them in another order names us at the next try. */
+    /* The heartbeats go first on their connections; a broker that takes them in another order names us at the
+     * next try. */
     reactor_timer_start(c->rebalance_soon_timer, REBALANCE_SOON_MS, 0);
     if (!reactor_timer_active(c->missing_timer))
         reactor_timer_start(c->missing_timer, MISSING_ROUTE_MS, 0);
@@ -237,7 +250,8 @@ static void subscribe_on_reactor(void *arg)
         topic_begin(t);
 }
 
-int cjmq_consumer_subscribe(struct cjmq_consumer *c, const char *topic, const char *expression, struct cjmq_error *error)
+int cjmq_consumer_subscribe(struct cjmq_consumer *c, const char *topic, const char *expression,
+                            struct cjmq_error *error)
 {
     int rc = topic_check(topic, error);
     if (rc != 0)
@@ -251,14 +265,18 @@ int cjmq_consumer_subscribe(struct cjmq_consumer *c, const char *topic, const ch
 
 void consumer_append_heartbeat(struct member_link *link, struct buf *out)
 {
-    static const char *const from_names[] = {"CONSUME_FROM_LAST_OFFSET", "CONSUME_FROM_FIRST_OFFSET", "CONSUME_FROM_TIMESTAMP"};
+    static const char *const from_names[] = {"CONSUME_FROM_LAST_OFFSET", "CONSUME_FROM_FIRST_OFFSET",
+                                             "CONSUME_FROM_TIMESTAMP"};
     const struct cjmq_consumer *c = consumer_of_link(link);
-    buf_printf(out, "{\"consumeFromWhere\":\"%s\",\"consumeType\":\"CONSUME_PASSIVELY\",\"groupName\":", from_names[c->options.from]);
+    buf_printf(out, "{\"consumeFromWhere\":\"%s\",\"consumeType\":\"CONSUME_PASSIVELY\",\"groupName\":",
+               from_names[c->options.from]);
     json_append_string(out, slice_str(c->group));
-    buf_printf(out, ",\"messageModel\":\"%s\",\"subscriptionDataSet\":[", c->options.model == CJMQ_CLUSTERING ? "CLUSTERING" : "BROADCASTING");
+    buf_printf(out, ",\"messageModel\":\"%s\",\"subscriptionDataSet\":[",
+               c->options.model == CJMQ_CLUSTERING ? "CLUSTERING" : "BROADCASTING");
     for (const struct consumer_topic *t = c->topics; t != NULL; t = t->next) {
         const struct subscription *s = t->subscription;
-        buf_append_str(out, t != c->topics ? ",{\"classFilterMode\":false,\"codeSet\":[" : "{\"classFilterMode\":false,\"codeSet\":[");
+        buf_append_str(out, t != c->topics ? ",{\"classFilterMode\":false,\"codeSet\":["
+                                           : "{\"classFilterMode\":false,\"codeSet\":[");
         for (unsigned i = 0; i < s->tag_count; i++)
             buf_printf(out, "%s%d", i > 0 ? "," : "", s->tags[i].code);
         buf_append_str(out, "],\"expressionType\":\"TAG\",\"subString\":");
@@ -288,11 +306,12 @@ static void consumer_free_memory(struct cjmq_consumer *c)
     free(c);
 }
 
-int cjmq_consumer_new(struct cjmq_client *client, const struct cjmq_consumer_options *options, struct cjmq_consumer **out,
-                      struct cjmq_error *error)
+int cjmq_consumer_new(struct cjmq_client *client, const struct cjmq_consumer_options *options,
+                      struct cjmq_consumer **out, struct cjmq_error *error)
 {
     if (client == NULL || options == NULL)
-        return failure_set(error, CJMQ_ERR_INVAL, 0, "the consumer's %s is missing", client == NULL ? "client" : "options");
+        return failure_set(error, CJMQ_ERR_INVAL, 0, "the consumer's %s is missing",
+                           client == NULL ? "client" : "options");
     int rc = options_check(options, error);
     if (rc != 0)
         return rc;
@@ -342,7 +361,9 @@ static void start_on_reactor(void *arg)
     }
     if (consumer_work_start(c) != 0) {
         consumer_work_stop(c);
-        s->rc = failure_set(s->error, CJMQ_ERR_LIMIT, 0, "cannot start %d worker threads: the limit of threads is reached", c->options.threads);
+        s->rc = failure_set(s->error, CJMQ_ERR_LIMIT, 0,
+                            "cannot start %d worker threads: the limit of threads is reached",
+                            c->options.threads);
         return;
     }
     if (c->options.model == CJMQ_BROADCASTING)
@@ -354,7 +375,8 @@ static void start_on_reactor(void *arg)
     c->missing_timer = reactor_timer_new(r, on_missing_timer, c);
     c->persist_timer = reactor_timer_new(r, on_persist_timer, c);
     c->lock_timer = reactor_timer_new(r, on_lock_timer, c);
-    reactor_timer_start(c->rebalance_timer, c->options.rebalance_interval_ms, c->options.rebalance_interval_ms);
+    reactor_timer_start(c->rebalance_timer, c->options.rebalance_interval_ms,
+                        c->options.rebalance_interval_ms);
     reactor_timer_start(c->persist_timer, c->options.persist_interval_ms, c->options.persist_interval_ms);
     if (c->options.orderly)
         reactor_timer_start(c->lock_timer, c->options.lock_interval_ms, c->options.lock_interval_ms);

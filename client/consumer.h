@@ -8,8 +8,8 @@
  *   consumer_offsets_json.c  progress at the brokers or in a file
  *   consumer_lock.c       queue locks of orderly consumers
  *
- * Threads: everything on the client's reactor but the work list (its mutex), the counters (atomic) and what workers do with a task
- * between taking and finishing it: they only read the task's messages. */
+ * Threads: everything on the client's reactor but the work list (its mutex), the counters (atomic) and
+ * what workers do with a task between taking and finishing it: they only read the task's messages. */
 #ifndef CJMQ_CLIENT_CONSUMER_H
 #define CJMQ_CLIENT_CONSUMER_H
 
@@ -140,9 +140,10 @@ void consumer_check_ready(struct cjmq_consumer *c);
 /* --- consumer_rebalance.c --- */
 void consumer_rebalance(struct cjmq_consumer *c);
 void consumer_rebalance_topic(struct consumer_topic *t);
-/* Own share of `queue_count` queues among `member_count` members, the `own`-th of them in order: [*first, *first + *count).
- * RocketMQ's AllocateMessageQueueAveragely. Pure. */
-void allocate_averagely(unsigned queue_count, unsigned member_count, unsigned own, unsigned *first, unsigned *count);
+/* Own share of `queue_count` queues among `member_count` members, the `own`-th of them in order: [*first,
+ * *first + *count). RocketMQ's AllocateMessageQueueAveragely. Pure. */
+void allocate_averagely(unsigned queue_count, unsigned member_count, unsigned own, unsigned *first,
+                        unsigned *count);
 
 /* --- consumer_queue.c --- */
 struct consumer_queue *consumer_queue_add(struct consumer_topic *t, const struct cjmq_queue *id);
@@ -165,9 +166,11 @@ void consumer_work_next(struct consumer_queue *q);
 void consume_task_free(struct consume_task *task);
 
 /* --- consumer_back.c --- */
-/* Concurrent: makes one message of the task (at `index`) come again later, then finishes it in its queue. Takes references of its own. */
+/* Concurrent: makes one message of the task (at `index`) come again later, then finishes it in its queue.
+ * Takes references of its own. */
 void consumer_send_back(struct consume_task *task, size_t index);
-/* Orderly: one message to the retry topic, from where the broker moves it to the dead letters; done(arg, error) with NULL when it is there. */
+/* Orderly: one message to the retry topic, from where the broker moves it to the dead letters; done(arg,
+ * error) with NULL when it is there. */
 void consumer_give_up(struct consumer_queue *q, const struct cjmq_received *m, cjmq_send_fn done, void *arg);
 /* Frees what waits, leaves what is on its way to its answer. */
 void consumer_backs_close(struct cjmq_consumer *c);

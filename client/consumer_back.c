@@ -1,7 +1,8 @@
-/* consumer_back.c - messages that are to come again: CONSUMER_SEND_MSG_BACK (36), else a copy sent to the retry topic (spec 4.6).
+/* consumer_back.c - messages that are to come again: CONSUMER_SEND_MSG_BACK (36), else a copy sent to the
+ * retry topic (spec 4.6).
  *
- * One message: ASKING (36) -> done; -> SENDING (a copy to %RETRY%group) -> done; -> WAITING (both failed) -> ASKING. Until it is done its
- * queue's progress stays before it, so that a crash loses nothing.
+ * One message: ASKING (36) -> done; -> SENDING (a copy to %RETRY%group) -> done; -> WAITING (both failed) ->
+ * ASKING. Until it is done its queue's progress stays before it, so that a crash loses nothing.
  * Threads: reactor. */
 #include "client/consumer.h"
 #include "client/send.h"
@@ -13,7 +14,12 @@
 
 #include <stdlib.h>
 
-enum { BACK_AGAIN_MS = 5000, RECONSUME_TIMES_DEFAULT = 16, FIRST_DELAY_LEVEL = 3, RETRY_TOPIC_TEXT_MAX = 300 };
+enum {
+    BACK_AGAIN_MS = 5000,
+    RECONSUME_TIMES_DEFAULT = 16,
+    FIRST_DELAY_LEVEL = 3,
+    RETRY_TOPIC_TEXT_MAX = 300
+};
 
 struct back {
     struct member_link link;
@@ -64,7 +70,8 @@ static void put_property(struct buf *out, const char *name, const char *value)
 
 static void retry_properties(const struct cjmq_consumer *c, const struct cjmq_received *m, struct buf *out)
 {
-    static const char *const replaced[] = {"DELAY", "RECONSUME_TIME", "MAX_RECONSUME_TIMES", "RETRY_TOPIC", "ORIGIN_MESSAGE_ID", "WAIT"};
+    static const char *const replaced[] = {"DELAY",       "RECONSUME_TIME",    "MAX_RECONSUME_TIMES",
+                                           "RETRY_TOPIC", "ORIGIN_MESSAGE_ID", "WAIT"};
     const char *name, *value;
     for (size_t i = 0; cjmq_received_property_at(m, i, &name, &value); i++) {
         bool skip = false;
@@ -85,14 +92,16 @@ static void retry_properties(const struct cjmq_consumer *c, const struct cjmq_re
     put_property(out, PROPERTY_DELAY, number);
 }
 
-static int retry_send(struct cjmq_consumer *c, const struct cjmq_received *m, cjmq_send_fn done, void *arg, struct cjmq_error *error)
+static int retry_send(struct cjmq_consumer *c, const struct cjmq_received *m, cjmq_send_fn done, void *arg,
+                      struct cjmq_error *error)
 {
     char topic[RETRY_TOPIC_TEXT_MAX];
     struct buf properties = {0};
     struct send_call *call;
     snprintf(topic, sizeof topic, "%s%s", RETRY_TOPIC_PREFIX, c->group);
     retry_properties(c, m, &properties);
-    int rc = send_call_new_raw(c->inner, slice_str(topic), buf_slice(&properties), slice_of(m->body, m->body_len), &call, error);
+    int rc = send_call_new_raw(c->inner, slice_str(topic), buf_slice(&properties),
+                               slice_of(m->body, m->body_len), &call, error);
     buf_fini(&properties);
     if (rc != 0)
         return rc;
@@ -108,8 +117,8 @@ static int retry_send(struct cjmq_consumer *c, const struct cjmq_received *m, cj
 void consumer_give_up(struct consumer_queue *q, const struct cjmq_received *m, cjmq_send_fn done, void *arg)
 {
     struct cjmq_error error = {0};
-    log_warn("given up after %d times, goes to the dead letters group=%s topic=%s queue=%d offset=%lld", m->reconsume_times,
-             q->consumer->group, m->topic, q->id.queue_id, (long long)m->queue_offset);
+    log_warn("given up after %d times, goes to the dead letters group=%s topic=%s queue=%d offset=%lld",
+             m->reconsume_times, q->consumer->group, m->topic, q->id.queue_id, (long long)m->queue_offset);
     if (retry_send(q->consumer, m, done, arg, &error) != 0)
         done(arg, &error, NULL);
 }
@@ -136,8 +145,8 @@ static void on_copy_sent(void *arg, const struct cjmq_error *error, const struct
     } else if (error == NULL) {
         back_finish(b);
     } else {
-        log_error("message cannot be sent back, next try in %d ms group=%s topic=%s reason=%s", BACK_AGAIN_MS, b->queue->consumer->group,
-                  b->message->topic, error->text);
+        log_error("message cannot be sent back, next try in %d ms group=%s topic=%s reason=%s", BACK_AGAIN_MS,
+                  b->queue->consumer->group, b->message->topic, error->text);
         b->timer = reactor_timer_new(b->queue->consumer->client->reactor, on_back_timer, b);
         reactor_timer_start(b->timer, BACK_AGAIN_MS, 0);
     }
@@ -175,7 +184,8 @@ static void back_ask(struct back *b)
     const char *addr = consumer_queue_addr(b->queue, false);
     if (addr == NULL) {
         struct cjmq_error error = {0};
-        failure_set(&error, CJMQ_ERR_NOTFOUND, 0, "broker %s of topic %s has no master at the moment", b->queue->id.broker_name, m->topic);
+        failure_set(&error, CJMQ_ERR_NOTFOUND, 0, "broker %s of topic %s has no master at the moment",
+                    b->queue->id.broker_name, m->topic);
         back_send_copy(b, &error);
         return;
     }
@@ -184,7 +194,8 @@ static void back_ask(struct back *b)
         FIELD_NUM("offset", cjmq_received_log_offset(m)),
         FIELD_TEXT("group", slice_str(c->group)),
         FIELD_NUM("delayLevel", 0),
-        FIELD_TEXT("originMsgId", slice_str(m->message_id != NULL ? m->message_id : cjmq_received_offset_id(m, id))),
+        FIELD_TEXT("originMsgId",
+                   slice_str(m->message_id != NULL ? m->message_id : cjmq_received_offset_id(m, id))),
         FIELD_TEXT("originTopic", slice_str(m->topic)),
         FIELD_TEXT("unitMode", SLICE_LIT("false")),
         FIELD_NUM("maxReconsumeTimes", reconsume_times_max(c)),

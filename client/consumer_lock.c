@@ -1,5 +1,6 @@
 /* consumer_lock.c - queue locks of orderly consumers: LOCK_BATCH_MQ (41), UNLOCK_BATCH_MQ (42) (spec 4.5).
- * A lock belongs to this client for 60 s at the broker; calls stop when the last grant is older than half of that.
+ * A lock belongs to this client for 60 s at the broker; calls stop when the last grant is older than half of
+ * that.
  * Threads: reactor. */
 #include "client/consumer.h"
 
@@ -65,7 +66,8 @@ static void on_lock_answer(void *arg, int err, const struct command *answer, con
         if (q->state == QUEUE_LOCKING && q->locked)
             consumer_queue_begin(q);
         else if (q->state == QUEUE_LOCKING)
-            reactor_timer_start(q->consumer->lock_timer, LOCK_AGAIN_MS, q->consumer->options.lock_interval_ms);
+            reactor_timer_start(q->consumer->lock_timer, LOCK_AGAIN_MS,
+                                q->consumer->options.lock_interval_ms);
         else
             consumer_work_next(q);
     }
@@ -130,6 +132,7 @@ void consumer_unlock(struct consumer_queue *q)
     struct remoting_call call = {.addr = addr, .code = REQ_UNLOCK_BATCH_MQ, .body = buf_slice(&body)};
     struct errbuf eb = {0};
     if (remoting_client_oneway(c->client->remoting, &call, &eb) != 0)
-        log_warn("queue not unlocked, the broker does so after a minute topic=%s queue=%d reason=%s", q->id.topic, q->id.queue_id, eb.text);
+        log_warn("queue not unlocked, the broker does so after a minute topic=%s queue=%d reason=%s",
+                 q->id.topic, q->id.queue_id, eb.text);
     buf_fini(&body);
 }

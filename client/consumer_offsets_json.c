@@ -1,6 +1,8 @@
-/* consumer_offsets_json.c - a push consumer's progress: at the brokers (clustering) or in a local file (broadcasting).
+/* consumer_offsets_json.c - a push consumer's progress: at the brokers (clustering) or in a local file
+ * (broadcasting).
  *
- * The file is {"offsets":[{"topic":"T","brokerName":"B","queueId":0,"offset":7},...]}, written to a second file that then takes its name.
+ * The file is {"offsets":[{"topic":"T","brokerName":"B","queueId":0,"offset":7},...]}, written to a second
+ * file that then takes its name.
  * Threads: reactor. */
 #include "client/consumer.h"
 
@@ -98,7 +100,9 @@ void consumer_offsets_load(struct cjmq_consumer *c)
         struct slice topic = json_member_str(item, "topic"), broker = json_member_str(item, "brokerName");
         if (topic.ptr == NULL || broker.ptr == NULL)
             continue;
-        struct cjmq_queue id = {.topic = topic.ptr, .broker_name = broker.ptr, .queue_id = (int)json_member_i64(item, "queueId", -1)};
+        struct cjmq_queue id = {.topic = topic.ptr,
+                                .broker_name = broker.ptr,
+                                .queue_id = (int)json_member_i64(item, "queueId", -1)};
         stored_put(c, &id, json_member_i64(item, "offset", -1));
     }
     c->stored_dirty = false;
@@ -153,7 +157,8 @@ static void file_save(struct cjmq_consumer *c)
     if (rc == 0 && rename(next, c->offset_path) != 0)
         rc = ERR_IO;
     if (rc != 0)
-        log_error("progress not saved, next try in %lld ms path=%s reason=%s", (long long)c->options.persist_interval_ms, c->offset_path,
+        log_error("progress not saved, next try in %lld ms path=%s reason=%s",
+                  (long long)c->options.persist_interval_ms, c->offset_path,
                   eb.text[0] != 0 ? eb.text : strerror(errno));
     else
         c->stored_dirty = false;
@@ -173,7 +178,8 @@ static void send_progress(struct consumer_queue *q)
         FIELD_NUM("queueId", q->id.queue_id),
         FIELD_NUM("commitOffset", q->progress),
     };
-    struct remoting_call call = {.addr = addr, .code = REQ_UPDATE_CONSUMER_OFFSET, .fields = fields, .field_count = 4};
+    struct remoting_call call = {
+        .addr = addr, .code = REQ_UPDATE_CONSUMER_OFFSET, .fields = fields, .field_count = 4};
     struct errbuf eb = {0};
     if (addr == NULL)
         return; /* no master now: the next pull or the next round brings it */

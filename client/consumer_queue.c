@@ -1,4 +1,5 @@
-/* consumer_queue.c - one owned queue: where to begin, the pull loop, what is in the consumer's hands, progress.
+/* consumer_queue.c - one owned queue: where to begin, the pull loop, what is in the consumer's hands,
+ * progress.
  *
  *   (new) -> LOCKING   orderly; consumer_lock.c calls consumer_queue_begin() when the broker granted the lock
  *   (new), LOCKING -> SEEKING   consumer_queue_begin()
@@ -6,8 +7,9 @@
  *   PULLING -> FULL      queue_pull() finds a limit reached
  *   FULL -> PULLING      consumer_queue_finish()
  *   any -> DROPPED       consumer_queue_drop()
- * Invariants: 1. At most one request of a queue is under way.   2. progress is the offset of the first message that is not finished, or
- *             where pulling goes on when all are.   3. Requests and tasks hold references; a dropped queue starts nothing.
+ * Invariants: 1. At most one request of a queue is under way.   2. progress is the offset of the first
+ * message that is not finished, or where pulling goes on when all are.   3. Requests and tasks hold
+ * references; a dropped queue starts nothing.
  * Threads: reactor. */
 #include "client/consumer.h"
 
@@ -65,7 +67,8 @@ struct consumer_queue *consumer_queue_add(struct consumer_topic *t, const struct
     q->consumer = c;
     q->refs = 1;
     q->topic = t;
-    q->id = (struct cjmq_queue){.topic = t->slot->topic, .broker_name = id->broker_name, .queue_id = id->queue_id};
+    q->id = (struct cjmq_queue){
+        .topic = t->slot->topic, .broker_name = id->broker_name, .queue_id = id->queue_id};
     q->next_offset = q->progress = q->progress_saved = -1;
     q->waiting_end = &q->waiting;
     q->timer = reactor_timer_new(c->client->reactor, on_queue_timer, q);
@@ -140,7 +143,8 @@ static bool request_ended(struct consumer_queue *q)
 
 static void seek_done(struct consumer_queue *q, int64_t offset)
 {
-    log_debug("queue begins topic=%s broker=%s queue=%d offset=%lld", q->id.topic, q->id.broker_name, q->id.queue_id, (long long)offset);
+    log_debug("queue begins topic=%s broker=%s queue=%d offset=%lld", q->id.topic, q->id.broker_name,
+              q->id.queue_id, (long long)offset);
     q->next_offset = q->progress = offset;
     q->progress_saved = -1;
     q->state = QUEUE_PULLING;
@@ -149,13 +153,14 @@ static void seek_done(struct consumer_queue *q, int64_t offset)
 
 static void seek_failed(struct consumer_queue *q, const struct cjmq_error *error)
 {
-    log_warn("queue cannot begin yet group=%s topic=%s broker=%s queue=%d reason=%s", q->consumer->group, q->id.topic, q->id.broker_name,
-             q->id.queue_id, error->text);
+    log_warn("queue cannot begin yet group=%s topic=%s broker=%s queue=%d reason=%s", q->consumer->group,
+             q->id.topic, q->id.broker_name, q->id.queue_id, error->text);
     route_suspect(q->topic->slot);
     reactor_timer_start(q->timer, SEEK_AGAIN_MS, 0);
 }
 
-static void seek_request(struct consumer_queue *q, int code, const struct command_out_field *more, unsigned more_count, remoting_done_fn done)
+static void seek_request(struct consumer_queue *q, int code, const struct command_out_field *more,
+                         unsigned more_count, remoting_done_fn done)
 {
     struct cjmq_consumer *c = q->consumer;
     const char *addr = consumer_queue_addr(q, true);
@@ -165,7 +170,8 @@ static void seek_request(struct consumer_queue *q, int code, const struct comman
         seek_failed(q, &error);
         return;
     }
-    struct command_out_field fields[4] = {FIELD_TEXT("topic", slice_str(q->id.topic)), FIELD_NUM("queueId", q->id.queue_id)};
+    struct command_out_field fields[4] = {FIELD_TEXT("topic", slice_str(q->id.topic)),
+                                          FIELD_NUM("queueId", q->id.queue_id)};
     for (unsigned i = 0; i < more_count; i++)
         fields[2 + i] = more[i];
     struct remoting_call call = {
@@ -268,8 +274,10 @@ static void entries_add(struct consumer_queue *q, const struct received_batch *b
         q->capacity = capacity;
     }
     for (size_t i = 0; i < b->count; i++) {
-        uint32_t bytes = (uint32_t)(b->messages[i].body_len + sizeof(struct cjmq_received) + sizeof(struct received_detail));
-        q->entries[q->tail++ & (q->capacity - 1)] = (struct queue_entry){.offset = b->messages[i].queue_offset, .bytes = bytes};
+        uint32_t bytes = (uint32_t)(b->messages[i].body_len + sizeof(struct cjmq_received)
+                                    + sizeof(struct received_detail));
+        q->entries[q->tail++ & (q->capacity - 1)] =
+            (struct queue_entry){.offset = b->messages[i].queue_offset, .bytes = bytes};
         q->bytes += bytes;
         q->consumer->bytes += bytes;
     }
@@ -334,7 +342,8 @@ static void pull_failed(struct consumer_queue *q, const struct cjmq_error *error
     log_warn("pull failed, next try in %lld ms: %s", (long long)c->options.pull_error_pause_ms, error->text);
     route_suspect(q->topic->slot);
     q->broker_id = 0;
-    if (error->server_code == RESP_SUBSCRIPTION_NOT_EXIST || error->server_code == RESP_SUBSCRIPTION_NOT_LATEST
+    if (error->server_code == RESP_SUBSCRIPTION_NOT_EXIST
+        || error->server_code == RESP_SUBSCRIPTION_NOT_LATEST
         || error->server_code == RESP_SUBSCRIPTION_GROUP_NOT_EXIST)
         client_heartbeat_soon(c->client); /* the broker has not heard of us, or forgot */
     pull_after(q, c->options.pull_error_pause_ms);
@@ -346,7 +355,8 @@ static void pull_take(struct consumer_queue *q, const struct pull_answer *a, con
     struct errbuf why = {0};
     struct cjmq_error error = {0};
     int rc = 0;
-    struct received_batch *b = received_batch_decode(a->body, q->id.topic, q->id.broker_name, q->topic->subscription, NULL, &rc, &why);
+    struct received_batch *b = received_batch_decode(a->body, q->id.topic, q->id.broker_name,
+                                                     q->topic->subscription, NULL, &rc, &why);
     (void)answer;
     if (b == NULL) {
         failure_from_errbuf(&error, rc, &why, q->id.topic);
@@ -373,10 +383,12 @@ static void pull_empty(struct consumer_queue *q, const struct pull_answer *a)
 {
     struct cjmq_consumer *c = q->consumer;
     if (a->code == RESP_PULL_OFFSET_MOVED)
-        log_warn("offset moved by the broker group=%s topic=%s broker=%s queue=%d from=%lld to=%lld first=%lld end=%lld", c->group, q->id.topic,
-                 q->id.broker_name, q->id.queue_id, (long long)q->next_offset, (long long)a->next_offset, (long long)a->min_offset,
-                 (long long)a->max_offset);
-    bool unheld = reactor_now_ms(c->client->reactor) - q->pull_sent_ms < EMPTY_ANSWER_MS && a->next_offset == q->next_offset;
+        log_warn("offset moved by the broker group=%s topic=%s broker=%s queue=%d from=%lld to=%lld "
+                 "first=%lld end=%lld",
+                 c->group, q->id.topic, q->id.broker_name, q->id.queue_id, (long long)q->next_offset,
+                 (long long)a->next_offset, (long long)a->min_offset, (long long)a->max_offset);
+    bool unheld = reactor_now_ms(c->client->reactor) - q->pull_sent_ms < EMPTY_ANSWER_MS
+                  && a->next_offset == q->next_offset;
     q->next_offset = a->next_offset;
     q->broker_id = a->suggested_broker_id;
     if (q->head == q->tail)
@@ -393,8 +405,8 @@ static void on_pull_done(void *arg, int err, const struct command *answer, const
     char what[400];
     struct cjmq_error error = {0};
     struct pull_answer a;
-    snprintf(what, sizeof what, "pull from topic %s, broker %s, queue %d, offset %lld", q->id.topic, q->id.broker_name, q->id.queue_id,
-             (long long)q->next_offset);
+    snprintf(what, sizeof what, "pull from topic %s, broker %s, queue %d, offset %lld", q->id.topic,
+             q->id.broker_name, q->id.queue_id, (long long)q->next_offset);
     if (pull_parse(err, answer, eb, what, q->id.broker_name, &a, &error) != 0)
         pull_failed(q, &error);
     else if (a.code == RESP_SUCCESS)
@@ -415,7 +427,8 @@ static void queue_pull(struct consumer_queue *q)
     const char *addr = consumer_queue_addr(q, true);
     if (addr == NULL) {
         struct cjmq_error error = {0};
-        failure_set(&error, CJMQ_ERR_NOTFOUND, 0, "pull from topic %s: its route names no broker %s", q->id.topic, q->id.broker_name);
+        failure_set(&error, CJMQ_ERR_NOTFOUND, 0, "pull from topic %s: its route names no broker %s",
+                    q->id.topic, q->id.broker_name);
         pull_failed(q, &error);
         return;
     }

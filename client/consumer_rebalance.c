@@ -1,7 +1,8 @@
 /* consumer_rebalance.c - which queues of the subscribed topics are ours (spec 8.2).
  *
- * Broadcasting: all. Clustering: every member asks a broker for the group's members, sorts them and the queues, and takes its share; all
- * members compute the same. When the answer fails or does not name us yet, what we have stays ours until the next try.
+ * Broadcasting: all. Clustering: every member asks a broker for the group's members, sorts them and the
+ * queues, and takes its share; all members compute the same. When the answer fails or does not name us yet,
+ * what we have stays ours until the next try.
  * Threads: reactor. */
 #include "client/consumer.h"
 
@@ -15,10 +16,12 @@ enum { RETRY_SOON_MS = 1000 };
 
 /* --- the algorithm --- */
 
-void allocate_averagely(unsigned queue_count, unsigned member_count, unsigned own, unsigned *first, unsigned *count)
+void allocate_averagely(unsigned queue_count, unsigned member_count, unsigned own, unsigned *first,
+                        unsigned *count)
 {
     unsigned rest = queue_count % member_count;
-    unsigned share = queue_count <= member_count ? 1 : queue_count / member_count + (rest > 0 && own < rest ? 1 : 0);
+    unsigned share =
+        queue_count <= member_count ? 1 : queue_count / member_count + (rest > 0 && own < rest ? 1 : 0);
     unsigned begin = rest > 0 && own < rest ? own * share : own * share + rest;
     *first = begin;
     *count = begin >= queue_count ? 0 : share < queue_count - begin ? share : queue_count - begin;
@@ -71,7 +74,8 @@ static void apply_share(struct consumer_topic *t, const struct cjmq_queue *share
         }
     }
     if (dropped + added > 0) {
-        log_info("rebalanced group=%s topic=%s queues=%u added=%u dropped=%u", c->group, t->subscription->topic, count, added, dropped);
+        log_info("rebalanced group=%s topic=%s queues=%u added=%u dropped=%u", c->group,
+                 t->subscription->topic, count, added, dropped);
         if (c->options.orderly && added > 0)
             consumer_lock_all(c);
     }
@@ -128,7 +132,8 @@ static void on_members(void *arg, int err, const struct command *answer, const s
         consumer_ids_free(ids, count);
     }
     if (error.code != 0) {
-        log_warn("rebalance put off group=%s topic=%s reason=%s", c->group, t->subscription->topic, error.text);
+        log_warn("rebalance put off group=%s topic=%s reason=%s", c->group, t->subscription->topic,
+                 error.text);
         consumer_reason(c, &error);
         route_suspect(t->slot);
         reactor_timer_start(c->rebalance_soon_timer, RETRY_SOON_MS, 0);

@@ -1,8 +1,9 @@
 /* consumer_work.c - calls the user's function: on worker threads, or on the reactor when there are none.
  *
- * Concurrent: tasks go to the list as they come, any worker takes any. Orderly: a queue hands out one task at a time, the next one when the
- * first has ended, and only while the broker's lock on the queue is fresh.
- * Threads: the list under its mutex; a task belongs to the worker between taking and posting it back, else to the reactor. */
+ * Concurrent: tasks go to the list as they come, any worker takes any. Orderly: a queue hands out one task at
+ * a time, the next one when the first has ended, and only while the broker's lock on the queue is fresh.
+ * Threads: the list under its mutex; a task belongs to the worker between taking and posting it back, else
+ * to the reactor. */
 #include "client/consumer.h"
 
 #define LOG_COMPONENT "consumer"
@@ -26,7 +27,8 @@ static void on_task_done(void *arg)
     consumer_queue_unref(q);
 }
 
-static struct consume_task *task_new(struct consumer_queue *q, struct received_batch *batch, size_t first, size_t count, uint64_t seq)
+static struct consume_task *task_new(struct consumer_queue *q, struct received_batch *batch, size_t first,
+                                     size_t count, uint64_t seq)
 {
     struct consume_task *task = mem_zalloc(sizeof *task);
     task->done_task = (struct reactor_task){.fn = on_task_done, .arg = task};
@@ -170,7 +172,8 @@ static void on_given_up(void *arg, const struct cjmq_error *error, const struct 
         return;
     }
     if (error != NULL) {
-        log_error("message cannot be given up yet, next try in %lld ms: %s", (long long)q->consumer->options.later_pause_ms, error->text);
+        log_error("message cannot be given up yet, next try in %lld ms: %s",
+                  (long long)q->consumer->options.later_pause_ms, error->text);
         wait_in_front(q, task, q->consumer->options.later_pause_ms);
         return;
     }
@@ -196,7 +199,8 @@ static void orderly_later(struct consume_task *task)
     struct consumer_queue *q = task->queue;
     const struct cjmq_consumer *c = q->consumer;
     struct cjmq_received *m = &task->batch->messages[task->first];
-    bool worn_out = c->options.max_reconsume_times >= 0 && m->reconsume_times >= c->options.max_reconsume_times;
+    bool worn_out =
+        c->options.max_reconsume_times >= 0 && m->reconsume_times >= c->options.max_reconsume_times;
     if (worn_out && c->options.model == CJMQ_CLUSTERING) {
         orderly_give_up(task);
         return;
@@ -212,8 +216,9 @@ static void concurrent_later(struct consume_task *task)
 {
     struct consumer_queue *q = task->queue;
     if (q->consumer->options.model == CJMQ_BROADCASTING) {
-        log_warn("broadcast messages do not come again: CJMQ_CONSUME_LATER ignored topic=%s queue=%d count=%zu", q->id.topic, q->id.queue_id,
-                 task->count);
+        log_warn(
+            "broadcast messages do not come again: CJMQ_CONSUME_LATER ignored topic=%s queue=%d count=%zu",
+            q->id.topic, q->id.queue_id, task->count);
         consumer_queue_finish(q, task->seq, task->count);
     } else {
         for (size_t i = 0; i < task->count; i++)
@@ -233,7 +238,8 @@ static void task_done(struct consume_task *task)
         consume_task_free(task);
         return;
     }
-    atomic_fetch_add_explicit(task->result == CJMQ_CONSUME_SUCCESS ? &c->consumed : &c->later, task->count, memory_order_relaxed);
+    atomic_fetch_add_explicit(task->result == CJMQ_CONSUME_SUCCESS ? &c->consumed : &c->later, task->count,
+                              memory_order_relaxed);
     if (task->result == CJMQ_CONSUME_SUCCESS) {
         consumer_queue_finish(q, task->seq, task->count);
         consume_task_free(task);

@@ -1,4 +1,5 @@
-/* failure.c - how failures reach the user: cjmq_error from house errors and servers' refusals. Any thread; no state. */
+/* failure.c - how failures reach the user: cjmq_error from house errors and servers' refusals. Any thread; no
+ * state. */
 #include "client/internal.h"
 
 #define LOG_COMPONENT "client"
@@ -8,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SAME_CODE(name) _Static_assert((int)CJMQ_##name == (int)name, "public and house errors are the same numbers")
+#define SAME_CODE(name)                                                                                      \
+    _Static_assert((int)CJMQ_##name == (int)name, "public and house errors are the same numbers")
 SAME_CODE(ERR_IO);
 SAME_CODE(ERR_INVAL);
 SAME_CODE(ERR_NOTFOUND);
@@ -61,9 +63,12 @@ int failure_from_errbuf(struct cjmq_error *error, int err, const struct errbuf *
     return failure_set(error, err, 0, "%s: %s", what, text);
 }
 
-int failure_from_answer(struct cjmq_error *error, const char *what, const char *addr, const struct command *answer)
+int failure_from_answer(struct cjmq_error *error, const char *what, const char *addr,
+                        const struct command *answer)
 {
-    int code = answer->code == RESP_TOPIC_NOT_EXIST || answer->code == RESP_QUERY_NOT_FOUND ? CJMQ_ERR_NOTFOUND : CJMQ_ERR_REMOTE;
+    int code = answer->code == RESP_TOPIC_NOT_EXIST || answer->code == RESP_QUERY_NOT_FOUND
+                   ? CJMQ_ERR_NOTFOUND
+                   : CJMQ_ERR_REMOTE;
     const char *name = response_code_name(answer->code);
     return failure_set(error, code, answer->code, "%s: %s answered %d %s%s%.*s", what, addr, answer->code,
                        name != NULL ? name : "(unknown code)", answer->remark.len > 0 ? ": " : "",

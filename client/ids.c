@@ -1,6 +1,7 @@
-/* ids.c - message ids made by the client (UNIQ_KEY; spec 3.7): IPv4 address, process id, a random number per process, milliseconds
- * since the first of the month, counter; 16 bytes as 32 upper-case hex digits.
- * Threads: any. The counter is per thread with a random part of its own, so that threads share no cache line. */
+/* ids.c - message ids made by the client (UNIQ_KEY; spec 3.7): IPv4 address, process id, a random number per
+ * process, milliseconds since the first of the month, counter; 16 bytes as 32 upper-case hex digits.
+ * Threads: any. The counter is per thread with a random part of its own, so that threads share no cache
+ * line. */
 #include "client/internal.h"
 
 #include "base/clock.h"
@@ -23,8 +24,9 @@ struct id_state {
 
 static _Thread_local struct id_state state;
 
-/* Day of the month (from 0) of a day since 1970, by the proleptic Gregorian calendar, in UTC: an id needs no time zone, and the C library's
- * calendar takes locks. Years begin with March here, so that the leap day comes last. */
+/* Day of the month (from 0) of a day since 1970, by the proleptic Gregorian calendar, in UTC: an id needs no
+ * time zone, and the C library's calendar takes locks. Years begin with March here, so that the leap day
+ * comes last. */
 static int64_t day_of_month(int64_t day)
 {
     int64_t z = day + 719468; /* since 0000-03-01 */
@@ -68,7 +70,7 @@ static void put_hex(char *out, const uint8_t *p, size_t n)
     }
 }
 
-void unique_id_make(char out[33])
+int64_t unique_id_make(char out[33])
 {
     if (!state.ready)
         state_init();
@@ -77,8 +79,10 @@ void unique_id_make(char out[33])
         set_month(now);
     uint32_t ms = (uint32_t)(now - state.month_begin_ms);
     uint16_t n = state.counter++;
-    uint8_t tail[6] = {(uint8_t)(ms >> 24), (uint8_t)(ms >> 16), (uint8_t)(ms >> 8), (uint8_t)ms, (uint8_t)(n >> 8), (uint8_t)n};
+    uint8_t tail[6] = {(uint8_t)(ms >> 24), (uint8_t)(ms >> 16), (uint8_t)(ms >> 8),
+                       (uint8_t)ms,         (uint8_t)(n >> 8),   (uint8_t)n};
     put_hex(out, state.fixed, sizeof state.fixed);
     put_hex(out + 20, tail, sizeof tail);
     out[32] = 0;
+    return now;
 }

@@ -1,6 +1,7 @@
 /* internal.h - what the files of client/ share: the client object, its routes, and the small helpers.
  *
- * Threads: a client's state belongs to its reactor. Functions here run on it unless marked "any thread". */
+ * Threads: a client's state belongs to its reactor. Functions here run on it unless marked "any thread".
+ * */
 #ifndef CJMQ_CLIENT_INTERNAL_H
 #define CJMQ_CLIENT_INTERNAL_H
 
@@ -24,8 +25,10 @@ int failure_set(struct cjmq_error *error, int code, int server_code, const char 
     __attribute__((format(printf, 4, 5)));
 /* From a house error and its text; `what` says what was being done, e.g. "send to topic T". */
 int failure_from_errbuf(struct cjmq_error *error, int err, const struct errbuf *eb, const char *what);
-/* A server's refusal: names request, address, code and the server's remark. Returns CJMQ_ERR_NOTFOUND for 17 and 22, else CJMQ_ERR_REMOTE. */
-int failure_from_answer(struct cjmq_error *error, const char *what, const char *addr, const struct command *answer);
+/* A server's refusal: names request, address, code and the server's remark. Returns CJMQ_ERR_NOTFOUND for 17
+ * and 22, else CJMQ_ERR_REMOTE. */
+int failure_from_answer(struct cjmq_error *error, const char *what, const char *addr,
+                        const struct command *answer);
 
 /* --- waiting on other threads (wait.c); any thread but the reactor's --- */
 
@@ -106,11 +109,13 @@ void route_poll_all(struct cjmq_client *client);
 void route_slots_free(struct cjmq_client *client);
 struct client_route *client_route_ref(struct client_route *r);
 void client_route_unref(struct client_route *r);
-/* Address of a broker of the route: `broker_id` if it is there, else the master's, else any when `any`. NULL when there is none. */
+/* Address of a broker of the route: `broker_id` if it is there, else the master's, else any when `any`. NULL
+ * when there is none. */
 const char *client_broker_addr(const struct client_broker *b, int64_t broker_id, bool any);
 const struct client_broker *client_route_lookup_broker(const struct client_route *r, const char *name);
 /* From any route of the client that knows the broker name; else NULL. */
-const char *client_find_broker_addr(struct cjmq_client *client, const char *broker_name, int64_t broker_id, bool any);
+const char *client_find_broker_addr(struct cjmq_client *client, const char *broker_name, int64_t broker_id,
+                                    bool any);
 
 /* --- client (client.c) --- */
 
@@ -152,17 +157,20 @@ struct cjmq_client {
 };
 
 bool client_on_reactor(const struct cjmq_client *client); /* any thread */
-/* Any thread: 0, or fills error with CJMQ_ERR_STATE when a blocking function is called on the client's thread. */
+/* Any thread: 0, or fills error with CJMQ_ERR_STATE when a blocking function is called on the client's
+ * thread. */
 int client_check_blocking(const struct cjmq_client *client, const char *function, struct cjmq_error *error);
 const char *client_intern(struct cjmq_client *client, struct slice s);
-/* Sends heartbeats to every broker known, within milliseconds: a producer or consumer is new, or a broker is. */
+/* Sends heartbeats to every broker known, within milliseconds: a producer or consumer is new, or a broker is.
+ */
 void client_heartbeat_soon(struct cjmq_client *client);
 /* At once; done(arg) when all were answered or failed. `done` may be NULL. */
 void client_heartbeat_now(struct cjmq_client *client, reactor_fn done, void *arg);
 /* Tells all brokers that a group of this client is gone. One of the names is NULL. */
 void client_unregister(struct cjmq_client *client, const char *producer_group, const char *consumer_group);
 /* Calls fn for each distinct broker address in the routes (interned). `masters_only` leaves slaves out. */
-void client_each_broker_addr(struct cjmq_client *client, bool masters_only, void (*fn)(void *arg, const char *addr), void *arg);
+void client_each_broker_addr(struct cjmq_client *client, bool masters_only,
+                             void (*fn)(void *arg, const char *addr), void *arg);
 /* Next name server after the one that `failed`; picks up where all callers share. Any thread. */
 void client_namesrv_failed(struct cjmq_client *client, unsigned index);
 
@@ -183,13 +191,16 @@ void heartbeat_body_append(struct cjmq_client *client, struct buf *out);
 int consumer_ids_parse(struct slice body, char ***ids, unsigned *count, struct errbuf *eb);
 void consumer_ids_free(char **ids, unsigned count);
 /* {"clientId":..,"consumerGroup":..,"mqSet":[..]} */
-void lock_body_append(struct buf *out, const char *client_id, const char *group, const struct cjmq_queue *queues, size_t count);
+void lock_body_append(struct buf *out, const char *client_id, const char *group,
+                      const struct cjmq_queue *queues, size_t count);
 /* Calls fn for each queue in {"lockOKMQSet":[...]}. */
-int lock_answer_parse(struct slice body, void (*fn)(void *arg, struct slice topic, struct slice broker, int queue_id), void *arg,
+int lock_answer_parse(struct slice body,
+                      void (*fn)(void *arg, struct slice topic, struct slice broker, int queue_id), void *arg,
                       struct errbuf *eb);
 
 /* --- small ones (ids.c); any thread --- */
-/* 32 upper-case hex digits and a zero: unique in practice (spec 3.7). */
-void unique_id_make(char out[33]);
+/* 32 upper-case hex digits and a zero: unique in practice (spec 3.7). Returns the wall clock's milliseconds
+ * that went into it. */
+int64_t unique_id_make(char out[33]);
 
 #endif

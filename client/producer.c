@@ -1,4 +1,5 @@
-/* producer.c - the producer's options, life and sending functions (cjmq.h). The way of a message is in send.c.
+/* producer.c - the producer's options, life and sending functions (cjmq.h). The way of a message is in
+ * send.c.
  * Threads: any, as cjmq.h says; life on the user's thread with the reactor called in. */
 #include "client/send.h"
 
@@ -45,8 +46,10 @@ static int options_check(const struct cjmq_producer_options *o, struct cjmq_erro
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         if (numbers[i].value < numbers[i].min || numbers[i].value > numbers[i].max)
-            return failure_set(error, CJMQ_ERR_INVAL, 0, "producer option %s is %lld, allowed is %lld to %lld", numbers[i].name,
-                               (long long)numbers[i].value, (long long)numbers[i].min, (long long)numbers[i].max);
+            return failure_set(error, CJMQ_ERR_INVAL, 0,
+                               "producer option %s is %lld, allowed is %lld to %lld", numbers[i].name,
+                               (long long)numbers[i].value, (long long)numbers[i].min,
+                               (long long)numbers[i].max);
     if (o->template_topic != NULL && *o->template_topic != 0 && topic_check(o->template_topic, error) != 0)
         return CJMQ_ERR_INVAL;
     return group_check(o->group, "producer option group", error);
@@ -62,11 +65,12 @@ static void producer_join(void *arg)
     client_heartbeat_soon(p->client);
 }
 
-int cjmq_producer_new(struct cjmq_client *client, const struct cjmq_producer_options *options, struct cjmq_producer **out,
-                      struct cjmq_error *error)
+int cjmq_producer_new(struct cjmq_client *client, const struct cjmq_producer_options *options,
+                      struct cjmq_producer **out, struct cjmq_error *error)
 {
     if (client == NULL || options == NULL)
-        return failure_set(error, CJMQ_ERR_INVAL, 0, "the producer's %s is missing", client == NULL ? "client" : "options");
+        return failure_set(error, CJMQ_ERR_INVAL, 0, "the producer's %s is missing",
+                           client == NULL ? "client" : "options");
     int rc = options_check(options, error);
     if (rc != 0)
         return rc;
@@ -114,7 +118,8 @@ void cjmq_producer_free(struct cjmq_producer *p)
 
 void producer_append_heartbeat(struct member_link *link, struct buf *out)
 {
-    const struct cjmq_producer *p = (const struct cjmq_producer *)((char *)link - offsetof(struct cjmq_producer, link));
+    const struct cjmq_producer *p =
+        (const struct cjmq_producer *)((char *)link - offsetof(struct cjmq_producer, link));
     buf_append_str(out, "{\"groupName\":");
     json_append_string(out, slice_str(p->group));
     buf_append_char(out, '}');
@@ -138,15 +143,18 @@ static int check_room(struct cjmq_producer *p, struct cjmq_error *error)
     unsigned n = atomic_load_explicit(&p->in_flight, memory_order_relaxed);
     if (n < p->options.in_flight_max)
         return 0;
-    return failure_set(error, CJMQ_ERR_LIMIT, 0, "producer %s has %u sends without result, in_flight_max is %u", p->group, n,
+    return failure_set(error, CJMQ_ERR_LIMIT, 0,
+                       "producer %s has %u sends without result, in_flight_max is %u", p->group, n,
                        p->options.in_flight_max);
 }
 
-int cjmq_send_async(struct cjmq_producer *p, const struct cjmq_message *message, cjmq_send_fn done, void *arg, struct cjmq_error *error)
+int cjmq_send_async(struct cjmq_producer *p, const struct cjmq_message *message, cjmq_send_fn done, void *arg,
+                    struct cjmq_error *error)
 {
     struct send_call *call;
     if (done == NULL)
-        return failure_set(error, CJMQ_ERR_INVAL, 0, "cjmq_send_async needs a function to call; cjmq_send_oneway does without");
+        return failure_set(error, CJMQ_ERR_INVAL, 0,
+                           "cjmq_send_async needs a function to call; cjmq_send_oneway does without");
     int rc = check_room(p, error);
     if (rc == 0)
         rc = send_call_new(p, message, &call, error);
@@ -162,8 +170,8 @@ int cjmq_send_oneway(struct cjmq_producer *p, const struct cjmq_message *message
     return rc != 0 ? rc : start(call, NULL, NULL, true);
 }
 
-int cjmq_send_batch_async(struct cjmq_producer *p, const struct cjmq_message *messages, size_t count, cjmq_send_fn done, void *arg,
-                          struct cjmq_error *error)
+int cjmq_send_batch_async(struct cjmq_producer *p, const struct cjmq_message *messages, size_t count,
+                          cjmq_send_fn done, void *arg, struct cjmq_error *error)
 {
     struct send_call *call;
     if (done == NULL)
@@ -205,7 +213,8 @@ static int wait_for(struct send_call *call, struct cjmq_send_result *result, str
     return b.rc;
 }
 
-int cjmq_send(struct cjmq_producer *p, const struct cjmq_message *message, struct cjmq_send_result *result, struct cjmq_error *error)
+int cjmq_send(struct cjmq_producer *p, const struct cjmq_message *message, struct cjmq_send_result *result,
+              struct cjmq_error *error)
 {
     struct send_call *call;
     int rc = client_check_blocking(p->client, "cjmq_send", error);
@@ -216,8 +225,8 @@ int cjmq_send(struct cjmq_producer *p, const struct cjmq_message *message, struc
     return rc != 0 ? rc : wait_for(call, result, error);
 }
 
-int cjmq_send_batch(struct cjmq_producer *p, const struct cjmq_message *messages, size_t count, struct cjmq_send_result *result,
-                    struct cjmq_error *error)
+int cjmq_send_batch(struct cjmq_producer *p, const struct cjmq_message *messages, size_t count,
+                    struct cjmq_send_result *result, struct cjmq_error *error)
 {
     struct send_call *call;
     int rc = client_check_blocking(p->client, "cjmq_send_batch", error);

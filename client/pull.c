@@ -5,8 +5,10 @@ enum { PULL_COMMIT = 1, PULL_SUSPEND = 2, PULL_SUBSCRIPTION = 4 };
 
 void pull_send(struct cjmq_client *client, const struct pull_request *r, remoting_done_fn done, void *arg)
 {
-    /* The subscription travels with every pull: then it does not matter whether the broker has heard the last heartbeat. */
-    int flags = PULL_SUBSCRIPTION | (r->hold_ms > 0 ? PULL_SUSPEND : 0) | (r->commit_offset >= 0 ? PULL_COMMIT : 0);
+    /* The subscription travels with every pull: then it does not matter whether the broker has heard the last
+     * heartbeat. */
+    int flags =
+        PULL_SUBSCRIPTION | (r->hold_ms > 0 ? PULL_SUSPEND : 0) | (r->commit_offset >= 0 ? PULL_COMMIT : 0);
     struct command_out_field fields[] = {
         FIELD_TEXT("consumerGroup", slice_str(r->group)),
         FIELD_TEXT("topic", slice_str(r->topic)),
@@ -32,8 +34,8 @@ void pull_send(struct cjmq_client *client, const struct pull_request *r, remotin
     remoting_client_request(client->remoting, &call);
 }
 
-int pull_parse(int err, const struct command *answer, const struct errbuf *eb, const char *what, const char *addr, struct pull_answer *out,
-               struct cjmq_error *error)
+int pull_parse(int err, const struct command *answer, const struct errbuf *eb, const char *what,
+               const char *addr, struct pull_answer *out, struct cjmq_error *error)
 {
     if (err != 0)
         return failure_from_errbuf(error, err, eb, what);

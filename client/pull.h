@@ -25,9 +25,11 @@ struct pull_answer {
     struct slice body;
 };
 
-void pull_send(struct cjmq_client *client, const struct pull_request *request, remoting_done_fn done, void *arg);
-/* 0, or an error: transport, refusal (server_code set), malformed answer. `what` as in failure_from_answer(). */
-int pull_parse(int err, const struct command *answer, const struct errbuf *eb, const char *what, const char *addr, struct pull_answer *out,
-               struct cjmq_error *error);
+void pull_send(struct cjmq_client *client, const struct pull_request *request, remoting_done_fn done,
+               void *arg);
+/* 0, or an error: transport, refusal (server_code set), malformed answer. `what` as in failure_from_answer().
+ */
+int pull_parse(int err, const struct command *answer, const struct errbuf *eb, const char *what,
+               const char *addr, struct pull_answer *out, struct cjmq_error *error);
 
 #endif

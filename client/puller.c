@@ -1,7 +1,7 @@
 /* puller.c - the pull consumer: pulls where the user says (cjmq.h).
  *
- * A pull is `new` -> waiting for the route -> sent -> done. Pulls that are on their way when the puller goes are called back with
- * CJMQ_ERR_CLOSED and freed when remoting gives them back.
+ * A pull is `new` -> waiting for the route -> sent -> done. Pulls that are on their way when the puller goes
+ * are called back with CJMQ_ERR_CLOSED and freed when remoting gives them back.
  * Threads: any, as cjmq.h says; pulls belong to the client's reactor once posted. */
 #include "client/pull.h"
 #include "client/query.h"
@@ -86,8 +86,8 @@ static void batch_give_back(struct cjmq_puller *puller, struct received_batch *b
 
 static void pull_describe(const struct pull *p, char *out, size_t size)
 {
-    snprintf(out, size, "pull from topic %s, broker %s, queue %d, offset %lld", p->topic, p->broker_name, p->request.queue_id,
-             (long long)p->request.offset);
+    snprintf(out, size, "pull from topic %s, broker %s, queue %d, offset %lld", p->topic, p->broker_name,
+             p->request.queue_id, (long long)p->request.offset);
 }
 
 static void on_pull_answer(void *arg, int err, const struct command *answer, const struct errbuf *eb)
@@ -113,8 +113,10 @@ static void on_pull_answer(void *arg, int err, const struct command *answer, con
     }
     struct errbuf why = {0};
     int rc = 0;
-    struct received_batch *reuse = puller->spare_count > 0 && !p->keep ? puller->spare[--puller->spare_count] : NULL;
-    struct received_batch *b = received_batch_decode(a.body, p->slot->topic, p->broker_interned, p->request.subscription, reuse, &rc, &why);
+    struct received_batch *reuse =
+        puller->spare_count > 0 && !p->keep ? puller->spare[--puller->spare_count] : NULL;
+    struct received_batch *b = received_batch_decode(a.body, p->slot->topic, p->broker_interned,
+                                                     p->request.subscription, reuse, &rc, &why);
     if (b == NULL) {
         pull_describe(p, what, sizeof what);
         failure_from_errbuf(&error, rc, &why, what);
@@ -139,7 +141,8 @@ static void on_pull_answer(void *arg, int err, const struct command *answer, con
 
 /* --- begin --- */
 
-static struct subscription *find_subscription(struct cjmq_puller *puller, const char *topic, const char *expression)
+static struct subscription *find_subscription(struct cjmq_puller *puller, const char *topic,
+                                              const char *expression)
 {
     char *key = mem_printf("%s\001%s", topic, expression);
     struct puller_subscription *s;
@@ -167,7 +170,8 @@ static void on_pull_route(void *arg, struct route_slot *slot, int err, const str
     const struct client_broker *b = client_route_lookup_broker(slot->route, p->broker_name);
     const char *addr = b != NULL ? client_broker_addr(b, 0, true) : NULL;
     if (addr == NULL) {
-        failure_set(&error, CJMQ_ERR_NOTFOUND, 0, "pull: topic %s is not on broker %s", p->topic, p->broker_name);
+        failure_set(&error, CJMQ_ERR_NOTFOUND, 0, "pull: topic %s is not on broker %s", p->topic,
+                    p->broker_name);
         route_suspect(slot);
         pull_fail(p, &error);
         return;
@@ -192,16 +196,19 @@ static void pull_begin(void *arg)
     route_want(p->slot, false, &p->waiter);
 }
 
-static int request_check(struct cjmq_puller *puller, const struct cjmq_pull_request *r, struct cjmq_error *error)
+static int request_check(struct cjmq_puller *puller, const struct cjmq_pull_request *r,
+                         struct cjmq_error *error)
 {
     (void)puller;
     int rc = topic_check(r->queue.topic, error);
     if (rc != 0)
         return rc;
-    if (r->queue.broker_name == NULL || strlen(r->queue.broker_name) >= CLIENT_ADDR_MAX || r->queue.queue_id < 0 || r->offset < 0
-        || r->max_messages < 0 || r->hold_ms < 0 || r->timeout_ms < 0)
+    if (r->queue.broker_name == NULL || strlen(r->queue.broker_name) >= CLIENT_ADDR_MAX
+        || r->queue.queue_id < 0 || r->offset < 0 || r->max_messages < 0 || r->hold_ms < 0
+        || r->timeout_ms < 0)
         return failure_set(error, CJMQ_ERR_INVAL, 0,
-                           "pull from topic %s: broker name missing, or queue, offset, max_messages, hold_ms or timeout_ms negative",
+                           "pull from topic %s: broker name missing, or queue, offset, max_messages, hold_ms "
+                           "or timeout_ms negative",
                            r->queue.topic);
     if (r->expression == NULL || strcmp(r->expression, "*") == 0)
         return 0;
@@ -217,11 +224,13 @@ static char *put_text(char **d, const char *s)
     return at;
 }
 
-static struct pull *pull_new(struct cjmq_puller *puller, const struct cjmq_pull_request *r, cjmq_pull_fn done, void *arg)
+static struct pull *pull_new(struct cjmq_puller *puller, const struct cjmq_pull_request *r, cjmq_pull_fn done,
+                             void *arg)
 {
     struct pull *p = mem_zalloc(sizeof *p);
     const char *expression = r->expression != NULL ? r->expression : "*";
-    char *d = p->text = mem_alloc(strlen(r->queue.topic) + strlen(r->queue.broker_name) + strlen(expression) + 3);
+    char *d = p->text =
+        mem_alloc(strlen(r->queue.topic) + strlen(r->queue.broker_name) + strlen(expression) + 3);
     p->topic = put_text(&d, r->queue.topic);
     p->broker_name = put_text(&d, r->queue.broker_name);
     p->expression = put_text(&d, expression);
@@ -233,7 +242,8 @@ static struct pull *pull_new(struct cjmq_puller *puller, const struct cjmq_pull_
         .offset = r->offset,
         .max_messages = r->max_messages > 0 ? r->max_messages : PULL_MESSAGES_DEFAULT,
         .hold_ms = r->hold_ms,
-        .timeout_ms = r->timeout_ms > 0 ? r->timeout_ms : r->hold_ms + puller->client->options.request_timeout_ms,
+        .timeout_ms =
+            r->timeout_ms > 0 ? r->timeout_ms : r->hold_ms + puller->client->options.request_timeout_ms,
         .commit_offset = -1,
     };
     p->done = done;
@@ -242,7 +252,8 @@ static struct pull *pull_new(struct cjmq_puller *puller, const struct cjmq_pull_
     return p;
 }
 
-int cjmq_pull_async(struct cjmq_puller *puller, const struct cjmq_pull_request *r, cjmq_pull_fn done, void *arg, struct cjmq_error *error)
+int cjmq_pull_async(struct cjmq_puller *puller, const struct cjmq_pull_request *r, cjmq_pull_fn done,
+                    void *arg, struct cjmq_error *error)
 {
     int rc = request_check(puller, r, error);
     if (rc != 0)
@@ -255,7 +266,8 @@ int cjmq_pull_async(struct cjmq_puller *puller, const struct cjmq_pull_request *
     struct pull *p = pull_new(puller, r, done, arg);
     /* At once only when it cannot end at once: done() is never called from within. */
     struct route_slot *slot = here ? route_slot_find_or_create(puller->client, slice_str(p->topic)) : NULL;
-    if (slot != NULL && slot->route != NULL && client_route_lookup_broker(slot->route, p->broker_name) != NULL)
+    if (slot != NULL && slot->route != NULL
+        && client_route_lookup_broker(slot->route, p->broker_name) != NULL)
         pull_begin(p);
     else
         reactor_post(puller->client->reactor, &p->task);
@@ -284,7 +296,8 @@ static void on_blocking_pull(void *arg, const struct cjmq_error *error, const st
     waiter_done(&b->waiter);
 }
 
-int cjmq_pull(struct cjmq_puller *puller, const struct cjmq_pull_request *r, struct cjmq_pull_result *out, struct cjmq_error *error)
+int cjmq_pull(struct cjmq_puller *puller, const struct cjmq_pull_request *r, struct cjmq_pull_result *out,
+              struct cjmq_error *error)
 {
     int rc = client_check_blocking(puller->client, "cjmq_pull", error);
     if (rc == 0)
@@ -309,23 +322,30 @@ void cjmq_pull_result_free(struct cjmq_pull_result *result)
 
 /* --- progress --- */
 
-int cjmq_puller_committed(struct cjmq_puller *puller, const struct cjmq_queue *queue, int64_t *offset, struct cjmq_error *error)
+int cjmq_puller_committed(struct cjmq_puller *puller, const struct cjmq_queue *queue, int64_t *offset,
+                          struct cjmq_error *error)
 {
     struct command_out_field more[] = {FIELD_TEXT("consumerGroup", slice_str(puller->group))};
-    return query_queue_number(puller->client, "cjmq_puller_committed", queue, REQ_QUERY_CONSUMER_OFFSET, more, 1, offset, error);
+    return query_queue_number(puller->client, "cjmq_puller_committed", queue, REQ_QUERY_CONSUMER_OFFSET, more,
+                              1, offset, error);
 }
 
-int cjmq_puller_commit(struct cjmq_puller *puller, const struct cjmq_queue *queue, int64_t offset, struct cjmq_error *error)
+int cjmq_puller_commit(struct cjmq_puller *puller, const struct cjmq_queue *queue, int64_t offset,
+                       struct cjmq_error *error)
 {
-    struct command_out_field more[] = {FIELD_TEXT("consumerGroup", slice_str(puller->group)), FIELD_NUM("commitOffset", offset)};
+    struct command_out_field more[] = {FIELD_TEXT("consumerGroup", slice_str(puller->group)),
+                                       FIELD_NUM("commitOffset", offset)};
     if (offset < 0)
-        return failure_set(error, CJMQ_ERR_INVAL, 0, "the offset to commit is %lld, must not be negative", (long long)offset);
-    return query_queue_number(puller->client, "cjmq_puller_commit", queue, REQ_UPDATE_CONSUMER_OFFSET, more, 2, NULL, error);
+        return failure_set(error, CJMQ_ERR_INVAL, 0, "the offset to commit is %lld, must not be negative",
+                           (long long)offset);
+    return query_queue_number(puller->client, "cjmq_puller_commit", queue, REQ_UPDATE_CONSUMER_OFFSET, more,
+                              2, NULL, error);
 }
 
 /* --- life --- */
 
-int cjmq_puller_new(struct cjmq_client *client, const char *group, struct cjmq_puller **out, struct cjmq_error *error)
+int cjmq_puller_new(struct cjmq_client *client, const char *group, struct cjmq_puller **out,
+                    struct cjmq_error *error)
 {
     if (client == NULL)
         return failure_set(error, CJMQ_ERR_INVAL, 0, "the puller's client is missing");
@@ -348,7 +368,8 @@ static void puller_leave(void *arg)
     puller->closing = true;
     while (puller->pulls.next != &puller->pulls) {
         struct pull *p = (struct pull *)((char *)puller->pulls.next - offsetof(struct pull, link));
-        failure_set(&error, CJMQ_ERR_CLOSED, 0, "pull from topic %s: the puller was freed before the broker answered", p->topic);
+        failure_set(&error, CJMQ_ERR_CLOSED, 0,
+                    "pull from topic %s: the puller was freed before the broker answered", p->topic);
         if (p->state == PULL_ROUTE)
             route_unwant(p->slot, &p->waiter);
         pull_tell(p, &error, NULL);

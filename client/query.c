@@ -1,4 +1,5 @@
-/* query.c - blocking questions of users and tools: queues of a topic, offsets, any request to any server (cjmq.h, admin.h).
+/* query.c - blocking questions of users and tools: queues of a topic, offsets, any request to any server
+ * (cjmq.h, admin.h).
  * Threads: any but the client's. */
 #include "client/query.h"
 
@@ -8,11 +9,12 @@
 
 /* --- any request --- */
 
-int admin_call(struct cjmq_client *client, const struct admin_request *request, struct buf *storage, struct command *answer,
-               struct errbuf *eb)
+int admin_call(struct cjmq_client *client, const struct admin_request *request, struct buf *storage,
+               struct command *answer, struct errbuf *eb)
 {
     if (client_on_reactor(client))
-        return errbuf_set(eb, ERR_STATE, "a blocking request to %s was made on the client's own thread", request->addr);
+        return errbuf_set(eb, ERR_STATE, "a blocking request to %s was made on the client's own thread",
+                          request->addr);
     struct remoting_call call = {
         .addr = request->addr,
         .code = request->code,
@@ -30,8 +32,8 @@ static void request_describe(const struct admin_request *r, char *out, size_t si
     snprintf(out, size, "%s (%d)", name != NULL ? name : "request", r->code);
 }
 
-int admin_call_ok(struct cjmq_client *client, const struct admin_request *request, struct buf *storage, struct command *answer,
-                  struct errbuf *eb)
+int admin_call_ok(struct cjmq_client *client, const struct admin_request *request, struct buf *storage,
+                  struct command *answer, struct errbuf *eb)
 {
     int rc = admin_call(client, request, storage, answer, eb);
     if (rc != 0 || answer->code == RESP_SUCCESS)
@@ -53,11 +55,12 @@ const char *admin_namesrv_at(const struct cjmq_client *client, unsigned i)
     return i < client->namesrv_count ? client->namesrv[i] : NULL;
 }
 
-int admin_call_namesrv(struct cjmq_client *client, const struct admin_request *request, struct buf *storage, struct command *answer,
-                       struct errbuf *eb)
+int admin_call_namesrv(struct cjmq_client *client, const struct admin_request *request, struct buf *storage,
+                       struct command *answer, struct errbuf *eb)
 {
     if (client->namesrv_count == 0)
-        return errbuf_set(eb, ERR_STATE, "this client uses the broker %s directly and knows no name server", client->direct_broker);
+        return errbuf_set(eb, ERR_STATE, "this client uses the broker %s directly and knows no name server",
+                          client->direct_broker);
     int rc = ERR_CONNECT;
     for (unsigned n = 0; n < client->namesrv_count; n++) {
         unsigned index = client->namesrv_current;
@@ -72,7 +75,8 @@ int admin_call_namesrv(struct cjmq_client *client, const struct admin_request *r
     return rc;
 }
 
-static int namesrv_body(struct cjmq_client *client, const struct admin_request *request, struct buf *json, struct errbuf *eb)
+static int namesrv_body(struct cjmq_client *client, const struct admin_request *request, struct buf *json,
+                        struct errbuf *eb)
 {
     struct buf storage = {0};
     struct command *answer = mem_alloc(sizeof *answer);
@@ -132,8 +136,9 @@ static void route_query_begin(void *arg)
 }
 
 /* found() runs on the reactor. */
-static int query_route(struct cjmq_client *client, const char *topic, bool fresh, void (*found)(void *arg, struct client_route *route),
-                       void *arg, struct cjmq_error *error)
+static int query_route(struct cjmq_client *client, const char *topic, bool fresh,
+                       void (*found)(void *arg, struct client_route *route), void *arg,
+                       struct cjmq_error *error)
 {
     struct route_query q = {.client = client, .topic = topic, .fresh = fresh, .found = found, .arg = arg};
     waiter_init(&q.waiter);
@@ -162,12 +167,14 @@ static void copy_queues(void *arg, struct client_route *r)
     const char *topic = strcpy(d, q->topic);
     d += strlen(d) + 1;
     for (size_t i = 0; i < n; i++) {
-        q->out.items[i] = (struct cjmq_queue){.topic = topic, .broker_name = strcpy(d, from[i].broker_name), .queue_id = from[i].queue_id};
+        q->out.items[i] = (struct cjmq_queue){
+            .topic = topic, .broker_name = strcpy(d, from[i].broker_name), .queue_id = from[i].queue_id};
         d += strlen(d) + 1;
     }
 }
 
-int cjmq_client_queues(struct cjmq_client *client, const char *topic, bool writable, struct cjmq_queues *out, struct cjmq_error *error)
+int cjmq_client_queues(struct cjmq_client *client, const char *topic, bool writable, struct cjmq_queues *out,
+                       struct cjmq_error *error)
 {
     struct queues_query q = {.writable = writable, .topic = topic};
     int rc = client_check_blocking(client, "cjmq_client_queues", error);
@@ -200,7 +207,8 @@ static void copy_addr(void *arg, struct client_route *r)
         snprintf(q->addr, sizeof q->addr, "%s", addr);
 }
 
-int query_broker_addr(struct cjmq_client *client, const struct cjmq_queue *queue, char *out, struct cjmq_error *error)
+int query_broker_addr(struct cjmq_client *client, const struct cjmq_queue *queue, char *out,
+                      struct cjmq_error *error)
 {
     if (queue == NULL || queue->broker_name == NULL || queue->queue_id < 0)
         return failure_set(error, CJMQ_ERR_INVAL, 0, "the queue has no broker name or a negative number");
@@ -211,15 +219,17 @@ int query_broker_addr(struct cjmq_client *client, const struct cjmq_queue *queue
     if (rc != 0)
         return rc;
     if (q.addr[0] == 0)
-        return failure_set(error, CJMQ_ERR_NOTFOUND, 0, "topic %s is not on broker %s", queue->topic, queue->broker_name);
+        return failure_set(error, CJMQ_ERR_NOTFOUND, 0, "topic %s is not on broker %s", queue->topic,
+                           queue->broker_name);
     memcpy(out, q.addr, CLIENT_ADDR_MAX);
     return 0;
 }
 
 /* --- offsets --- */
 
-int query_queue_number(struct cjmq_client *client, const char *function, const struct cjmq_queue *queue, int code,
-                       const struct command_out_field *more, unsigned more_count, int64_t *out, struct cjmq_error *error)
+int query_queue_number(struct cjmq_client *client, const char *function, const struct cjmq_queue *queue,
+                       int code, const struct command_out_field *more, unsigned more_count, int64_t *out,
+                       struct cjmq_error *error)
 {
     char addr[CLIENT_ADDR_MAX];
     int rc = client_check_blocking(client, function, error);
@@ -227,10 +237,12 @@ int query_queue_number(struct cjmq_client *client, const char *function, const s
         rc = query_broker_addr(client, queue, addr, error);
     if (rc != 0)
         return rc;
-    struct command_out_field fields[6] = {FIELD_TEXT("topic", slice_str(queue->topic)), FIELD_NUM("queueId", queue->queue_id)};
+    struct command_out_field fields[6] = {FIELD_TEXT("topic", slice_str(queue->topic)),
+                                          FIELD_NUM("queueId", queue->queue_id)};
     for (unsigned i = 0; i < more_count; i++)
         fields[2 + i] = more[i];
-    struct admin_request request = {.addr = addr, .code = code, .fields = fields, .field_count = 2 + more_count};
+    struct admin_request request = {
+        .addr = addr, .code = code, .fields = fields, .field_count = 2 + more_count};
     struct buf storage = {0};
     struct errbuf eb = {0};
     struct command *answer = mem_alloc(sizeof *answer);
@@ -238,9 +250,11 @@ int query_queue_number(struct cjmq_client *client, const char *function, const s
     if (rc == 0 && out != NULL)
         rc = command_get_i64(answer, "offset", out, &eb);
     if (rc != 0) {
-        int server_code = rc == ERR_REMOTE || (rc == ERR_NOTFOUND && answer->code != RESP_SUCCESS) ? answer->code : 0;
+        int server_code =
+            rc == ERR_REMOTE || (rc == ERR_NOTFOUND && answer->code != RESP_SUCCESS) ? answer->code : 0;
         char what[400];
-        snprintf(what, sizeof what, "topic %s, broker %s, queue %d", queue->topic, queue->broker_name, queue->queue_id);
+        snprintf(what, sizeof what, "topic %s, broker %s, queue %d", queue->topic, queue->broker_name,
+                 queue->queue_id);
         failure_from_errbuf(error, rc, &eb, what);
         if (error != NULL)
             error->server_code = server_code;
@@ -250,19 +264,24 @@ int query_queue_number(struct cjmq_client *client, const char *function, const s
     return rc;
 }
 
-int cjmq_queue_min_offset(struct cjmq_client *client, const struct cjmq_queue *queue, int64_t *offset, struct cjmq_error *error)
+int cjmq_queue_min_offset(struct cjmq_client *client, const struct cjmq_queue *queue, int64_t *offset,
+                          struct cjmq_error *error)
 {
-    return query_queue_number(client, "cjmq_queue_min_offset", queue, REQ_GET_MIN_OFFSET, NULL, 0, offset, error);
+    return query_queue_number(client, "cjmq_queue_min_offset", queue, REQ_GET_MIN_OFFSET, NULL, 0, offset,
+                              error);
 }
 
-int cjmq_queue_max_offset(struct cjmq_client *client, const struct cjmq_queue *queue, int64_t *offset, struct cjmq_error *error)
+int cjmq_queue_max_offset(struct cjmq_client *client, const struct cjmq_queue *queue, int64_t *offset,
+                          struct cjmq_error *error)
 {
-    return query_queue_number(client, "cjmq_queue_max_offset", queue, REQ_GET_MAX_OFFSET, NULL, 0, offset, error);
+    return query_queue_number(client, "cjmq_queue_max_offset", queue, REQ_GET_MAX_OFFSET, NULL, 0, offset,
+                              error);
 }
 
-int cjmq_queue_offset_at_time(struct cjmq_client *client, const struct cjmq_queue *queue, int64_t timestamp_ms, int64_t *offset,
-                              struct cjmq_error *error)
+int cjmq_queue_offset_at_time(struct cjmq_client *client, const struct cjmq_queue *queue,
+                              int64_t timestamp_ms, int64_t *offset, struct cjmq_error *error)
 {
     struct command_out_field more[] = {FIELD_NUM("timestamp", timestamp_ms)};
-    return query_queue_number(client, "cjmq_queue_offset_at_time", queue, REQ_SEARCH_OFFSET_BY_TIMESTAMP, more, 1, offset, error);
+    return query_queue_number(client, "cjmq_queue_offset_at_time", queue, REQ_SEARCH_OFFSET_BY_TIMESTAMP,
+                              more, 1, offset, error);
 }

@@ -1,5 +1,6 @@
 /* received.c - decodes pull answers into messages. See received.h.
- * Invariant: what a message points to (batch bytes, inflated bodies) lives until the batch's last reference is gone. */
+ * Invariant: what a message points to (batch bytes, inflated bodies) lives until the batch's last
+ * reference is gone. */
 #include "client/received.h"
 #include "client/admin.h"
 #include "client/internal.h"
@@ -41,8 +42,10 @@ static int inflate_body(struct slice in, void **out, size_t *out_len, struct err
     inflateEnd(&z);
     if (rc != Z_STREAM_END) {
         free(mem);
-        return errbuf_set(eb, ERR_CORRUPT, "compressed body of %zu bytes does not inflate (zlib says %d after %zu bytes; limit %d)", in.len, rc,
-                          len, INFLATED_BYTES_MAX);
+        return errbuf_set(
+            eb, ERR_CORRUPT,
+            "compressed body of %zu bytes does not inflate (zlib says %d after %zu bytes; limit %d)", in.len,
+            rc, len, INFLATED_BYTES_MAX);
     }
     *out = mem;
     *out_len = len;
@@ -52,7 +55,8 @@ static int inflate_body(struct slice in, void **out, size_t *out_len, struct err
 /* --- properties --- */
 
 /* Turns separators into zeros and picks out what every message is asked for. */
-static void split_properties(struct slice properties, struct cjmq_received *m, struct received_detail *d, const char **real_topic)
+static void split_properties(struct slice properties, struct cjmq_received *m, struct received_detail *d,
+                             const char **real_topic)
 {
     char *p = (char *)(uintptr_t)properties.ptr, *end = p + properties.len;
     d->properties = p;
@@ -192,8 +196,9 @@ int64_t cjmq_received_log_offset(const struct cjmq_received *m)
 /* --- one record --- */
 
 /* 0: decoded into m and d. */
-static int decode_message(struct slice bytes, const char *topic, const char *broker_name, struct cjmq_received *m,
-                          struct received_detail *d, const struct subscription *s, bool *wanted, struct errbuf *eb)
+static int decode_message(struct slice bytes, const char *topic, const char *broker_name,
+                          struct cjmq_received *m, struct received_detail *d, const struct subscription *s,
+                          bool *wanted, struct errbuf *eb)
 {
     struct record r;
     int rc = record_decode(bytes, true, &r, eb);
@@ -270,16 +275,17 @@ static int64_t count_records(struct slice bytes, struct errbuf *eb)
         size_t left = bytes.len - at;
         uint32_t size = left >= RECORD_FIXED_BYTES ? get_be32(bytes.ptr + at) : 0;
         if (size < RECORD_FIXED_BYTES || size > left || size >= 1u << 24)
-            return errbuf_set(eb, ERR_PROTO, "message %lld of the pull answer claims %u bytes, %zu are left of %zu", (long long)n, size, left,
-                              bytes.len);
+            return errbuf_set(eb, ERR_PROTO,
+                              "message %lld of the pull answer claims %u bytes, %zu are left of %zu",
+                              (long long)n, size, left, bytes.len);
         at += size;
     }
     return n;
 }
 
 struct received_batch *received_batch_decode(struct slice body, const char *topic, const char *broker_name,
-                                             const struct subscription *subscription, struct received_batch *reuse, int *err,
-                                             struct errbuf *eb)
+                                             const struct subscription *subscription,
+                                             struct received_batch *reuse, int *err, struct errbuf *eb)
 {
     int64_t n = count_records(body, eb);
     if (n < 0) {
@@ -303,11 +309,11 @@ struct received_batch *received_batch_decode(struct slice body, const char *topi
         size = get_be32(b->bytes + at);
         bool wanted = false;
         struct errbuf why = {0};
-        int rc = decode_message(slice_of(b->bytes + at, size), topic, broker_name, &b->messages[b->count], &b->details[b->count],
-                                subscription, &wanted, &why);
+        int rc = decode_message(slice_of(b->bytes + at, size), topic, broker_name, &b->messages[b->count],
+                                &b->details[b->count], subscription, &wanted, &why);
         if (rc != 0)
-            log_error("damaged message left out topic=%s broker=%s queue_offset=%lld reason=%s", topic, broker_name,
-                      (long long)get_be64(b->bytes + at + 20), why.text);
+            log_error("damaged message left out topic=%s broker=%s queue_offset=%lld reason=%s", topic,
+                      broker_name, (long long)get_be64(b->bytes + at + 20), why.text);
         else if (wanted)
             b->count++;
     }
@@ -345,8 +351,9 @@ struct admin_record {
 int admin_record_decode(struct slice bytes, struct admin_record **out, struct errbuf *eb)
 {
     struct record r;
-    int rc = bytes.len >= RECORD_FIXED_BYTES ? record_decode(bytes, true, &r, eb)
-                                             : errbuf_set(eb, ERR_PROTO, "%zu bytes are no message record", bytes.len);
+    int rc = bytes.len >= RECORD_FIXED_BYTES
+                 ? record_decode(bytes, true, &r, eb)
+                 : errbuf_set(eb, ERR_PROTO, "%zu bytes are no message record", bytes.len);
     if (rc != 0)
         return rc;
     struct admin_record *a = mem_zalloc(sizeof *a);

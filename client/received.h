@@ -1,8 +1,8 @@
 /* received.h - messages as received: the records of one pull answer, decoded, with the memory they live in.
  *
- * The bytes of the answer are copied once; the properties in the copy become zero-terminated strings in place (the separators 01 and 02 turn
- * into zeros; a record's last property is followed by the next record's size, whose first byte is zero because records are below 16 MiB,
- * or by the zero put behind the last record).
+ * The bytes of the answer are copied once; the properties in the copy become zero-terminated strings in place
+ * (the separators 01 and 02 turn into zeros; a record's last property is followed by the next record's size,
+ * whose first byte is zero because records are below 16 MiB, or by the zero put behind the last record).
  * Threads: a batch is counted; references may be given back on any thread. */
 #ifndef CJMQ_CLIENT_RECEIVED_H
 #define CJMQ_CLIENT_RECEIVED_H
@@ -32,17 +32,19 @@ struct received_batch {
     size_t bytes_cap;
 };
 
-/* Decodes the records in `body`; those that `subscription` (may be NULL) does not want are left out. Damaged records are logged and left out.
- * `topic` (zero-terminated) and `broker_name` must outlive the batch. `reuse` (may be NULL) is a batch given back earlier whose memory is
- * taken. Returns a batch with one reference, or NULL with ERR_PROTO in *err when the body is not a row of records. */
+/* Decodes the records in `body`; those that `subscription` (may be NULL) does not want are left out. Damaged
+ * records are logged and left out. `topic` (zero-terminated) and `broker_name` must outlive the batch.
+ * `reuse` (may be NULL) is a batch given back earlier whose memory is taken. Returns a batch with one
+ * reference, or NULL with ERR_PROTO in *err when the body is not a row of records. */
 struct received_batch *received_batch_decode(struct slice body, const char *topic, const char *broker_name,
-                                             const struct subscription *subscription, struct received_batch *reuse, int *err,
-                                             struct errbuf *eb);
+                                             const struct subscription *subscription,
+                                             struct received_batch *reuse, int *err, struct errbuf *eb);
 struct received_batch *received_batch_ref(struct received_batch *b);
 void received_batch_unref(struct received_batch *b);
 /* Takes the memory for later use when this was the last reference: returns the emptied batch, else NULL. */
 struct received_batch *received_batch_recycle(struct received_batch *b);
-/* The properties as they were sent (name 01 value 02 ...), for sending the message again; into `out` (properties_len bytes + 1). */
+/* The properties as they were sent (name 01 value 02 ...), for sending the message again; into `out`
+ * (properties_len bytes + 1). */
 size_t received_properties_len(const struct cjmq_received *m);
 void received_properties_join(const struct cjmq_received *m, char *out);
 

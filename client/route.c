@@ -1,8 +1,9 @@
 /* route.c - where the queues of each topic are: asked from the name servers, kept, asked again.
  *
- * A slot per topic. Asking: idle -> asking (route_ask) -> idle with a new route, the old one, or an error for those who wait
- * (on_route_answer). A name server that fails is followed by the next one until all have been asked once. A topic that does not exist
- * is answered by the template's route when the producer wants topics to be created by sending.
+ * A slot per topic. Asking: idle -> asking (route_ask) -> idle with a new route, the old one, or an error for
+ * those who wait (on_route_answer). A name server that fails is followed by the next one until all have been
+ * asked once. A topic that does not exist is answered by the template's route when the producer wants topics
+ * to be created by sending.
  * Threads: the client's reactor. */
 #include "client/internal.h"
 
@@ -60,10 +61,12 @@ const struct client_broker *client_route_lookup_broker(const struct client_route
     return NULL;
 }
 
-const char *client_find_broker_addr(struct cjmq_client *client, const char *broker_name, int64_t broker_id, bool any)
+const char *client_find_broker_addr(struct cjmq_client *client, const char *broker_name, int64_t broker_id,
+                                    bool any)
 {
     for (struct route_slot *s = client->slots; s != NULL; s = s->hh.next) {
-        const struct client_broker *b = s->route != NULL ? client_route_lookup_broker(s->route, broker_name) : NULL;
+        const struct client_broker *b =
+            s->route != NULL ? client_route_lookup_broker(s->route, broker_name) : NULL;
         const char *addr = b != NULL ? client_broker_addr(b, broker_id, any) : NULL;
         if (addr != NULL)
             return addr;
@@ -73,7 +76,8 @@ const char *client_find_broker_addr(struct cjmq_client *client, const char *brok
 
 /* --- building one from the name server's answer --- */
 
-static void build_brokers(struct cjmq_client *client, const struct topic_route *data, struct client_route *out)
+static void build_brokers(struct cjmq_client *client, const struct topic_route *data,
+                          struct client_route *out)
 {
     out->brokers = mem_zalloc((data->broker_count + 1) * sizeof *out->brokers);
     out->broker_count = data->broker_count;
@@ -110,7 +114,8 @@ static void add_queues(struct cjmq_queue **queues, unsigned **brokers, unsigned 
     *queues = mem_realloc(*queues, (*count + (unsigned)n) * sizeof **queues);
     *brokers = mem_realloc(*brokers, (*count + (unsigned)n) * sizeof **brokers);
     for (int i = 0; i < n; i++) {
-        (*queues)[*count] = (struct cjmq_queue){.topic = topic, .broker_name = r->brokers[broker].name, .queue_id = i};
+        (*queues)[*count] =
+            (struct cjmq_queue){.topic = topic, .broker_name = r->brokers[broker].name, .queue_id = i};
         (*brokers)[(*count)++] = broker;
     }
 }
@@ -135,9 +140,11 @@ static struct client_route *route_build(struct route_slot *slot, struct topic_ro
         const struct client_broker *b = &r->brokers[broker];
         bool master = b->addr_count > 0 && b->addrs[0].broker_id == ROUTE_MASTER_ID;
         if ((q->perm & PERM_WRITE) != 0 && master)
-            add_queues(&r->write_queues, &r->write_brokers, &r->write_count, slot->topic, r, (unsigned)broker, writable);
+            add_queues(&r->write_queues, &r->write_brokers, &r->write_count, slot->topic, r, (unsigned)broker,
+                       writable);
         if ((q->perm & PERM_READ) != 0 && b->addr_count > 0)
-            add_queues(&r->read_queues, &r->read_brokers, &r->read_count, slot->topic, r, (unsigned)broker, readable);
+            add_queues(&r->read_queues, &r->read_brokers, &r->read_count, slot->topic, r, (unsigned)broker,
+                       readable);
     }
     return r;
 }
@@ -158,8 +165,8 @@ static struct client_route *route_build_direct(struct route_slot *slot)
 
 static bool routes_equal(const struct client_route *a, const struct client_route *b)
 {
-    if (a->broker_count != b->broker_count || a->write_count != b->write_count || a->read_count != b->read_count
-        || a->from_template != b->from_template)
+    if (a->broker_count != b->broker_count || a->write_count != b->write_count
+        || a->read_count != b->read_count || a->from_template != b->from_template)
         return false;
     for (unsigned i = 0; i < a->broker_count; i++) {
         if (a->brokers[i].name != b->brokers[i].name || a->brokers[i].addr_count != b->brokers[i].addr_count)
@@ -218,8 +225,8 @@ static void slot_set_route(struct route_slot *slot, struct client_route *route)
         client_route_unref(slot->route);
         slot->route = route;
         slot->generation++;
-        log_info("route %s topic=%s brokers=%u write_queues=%u read_queues=%u%s", first ? "found" : "changed", slot->topic,
-                 route->broker_count, route->write_count, route->read_count,
+        log_info("route %s topic=%s brokers=%u write_queues=%u read_queues=%u%s", first ? "found" : "changed",
+                 slot->topic, route->broker_count, route->write_count, route->read_count,
                  route->from_template ? " (by the template, for creation)" : "");
         client_heartbeat_soon(client);
         for (struct member_link *l = client->consumers.next; l != &client->consumers; l = l->next)
@@ -282,8 +289,8 @@ static void on_route_answer(void *arg, int err, const struct command *answer, co
         route_ask(slot);
     } else {
         struct errbuf why = {0};
-        errbuf_format(&why, "no name server of %u answers (route of topic %s); last: %s", client->namesrv_count,
-                   slot->topic, eb->text);
+        errbuf_format(&why, "no name server of %u answers (route of topic %s); last: %s",
+                      client->namesrv_count, slot->topic, eb->text);
         client_namesrv_failed(client, slot->asked_index);
         slot_finish(slot, err, &why);
     }
@@ -293,7 +300,8 @@ static void route_ask(struct route_slot *slot)
 {
     struct cjmq_client *client = slot->client;
     struct slice topic = slice_str(slot->asking_template ? slot->template_topic : slot->topic);
-    struct command_out_field fields[] = {FIELD_TEXT("topic", topic), FIELD_TEXT("acceptStandardJsonOnly", SLICE_LIT("true"))};
+    struct command_out_field fields[] = {FIELD_TEXT("topic", topic),
+                                         FIELD_TEXT("acceptStandardJsonOnly", SLICE_LIT("true"))};
     slot->asking = true;
     slot->asked_servers++;
     slot->asked_index = client->namesrv_current;

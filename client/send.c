@@ -42,7 +42,8 @@ static void call_release(struct send_call *call)
 }
 
 /* Takes the call off the books and tells the user. The call's memory stays the caller's. */
-static void call_tell(struct send_call *call, const struct cjmq_error *error, const struct cjmq_send_result *result)
+static void call_tell(struct send_call *call, const struct cjmq_error *error,
+                      const struct cjmq_send_result *result)
 {
     member_link_remove(&call->link);
     atomic_fetch_sub_explicit(&call->producer->in_flight, 1, memory_order_relaxed);
@@ -63,15 +64,16 @@ static void call_describe(const struct send_call *call, char *out, size_t size)
     if (call->broker_name == NULL)
         snprintf(out, size, "send to topic %s", call->topic.ptr);
     else
-        snprintf(out, size, "send to topic %s, broker %s, queue %d, attempt %d", call->topic.ptr, call->broker_name, call->queue_id,
-                 call->attempts);
+        snprintf(out, size, "send to topic %s, broker %s, queue %d, attempt %d", call->topic.ptr,
+                 call->broker_name, call->queue_id, call->attempts);
 }
 
 /* --- answers --- */
 
 static bool code_is_stored(int code)
 {
-    return code == RESP_SUCCESS || code == RESP_FLUSH_DISK_TIMEOUT || code == RESP_SLAVE_NOT_AVAILABLE || code == RESP_FLUSH_SLAVE_TIMEOUT;
+    return code == RESP_SUCCESS || code == RESP_FLUSH_DISK_TIMEOUT || code == RESP_SLAVE_NOT_AVAILABLE
+           || code == RESP_FLUSH_SLAVE_TIMEOUT;
 }
 
 /* Codes after which another broker may do better (spec 3.3). */
@@ -90,7 +92,8 @@ static bool code_is_retried(int code)
     }
 }
 
-static void call_fill_result(const struct send_call *call, const struct command *answer, struct cjmq_send_result *result)
+static void call_fill_result(const struct send_call *call, const struct command *answer,
+                             struct cjmq_send_result *result)
 {
     int64_t number;
     result->status = (enum cjmq_send_status)answer->code;
@@ -224,22 +227,25 @@ static int call_aim(struct send_call *call, struct cjmq_error *error)
     if (call->fixed_broker != NULL) {
         broker = client_route_lookup_broker(r, call->fixed_broker);
         if (broker == NULL)
-            return failure_set(error, CJMQ_ERR_INVAL, 0, "topic %s is not on broker %s, which the message asks for", call->topic.ptr,
+            return failure_set(error, CJMQ_ERR_INVAL, 0,
+                               "topic %s is not on broker %s, which the message asks for", call->topic.ptr,
                                call->fixed_broker);
         call->queue_id = call->fixed_queue;
     } else {
         int i = pick_queue(call, r);
         if (i < 0)
-            return failure_set(error, CJMQ_ERR_NOTFOUND, 0,
-                               "topic %s has no writable queue: none of its %u brokers has a master with write permission",
-                               call->topic.ptr, r->broker_count);
+            return failure_set(
+                error, CJMQ_ERR_NOTFOUND, 0,
+                "topic %s has no writable queue: none of its %u brokers has a master with write permission",
+                call->topic.ptr, r->broker_count);
         broker = &r->brokers[r->write_brokers[i]];
         call->queue_id = r->write_queues[i].queue_id;
     }
     call->broker_name = broker->name;
     call->broker_addr = client_broker_addr(broker, 0, false);
     if (call->broker_addr == NULL)
-        return failure_set(error, CJMQ_ERR_NOTFOUND, 0, "broker %s of topic %s has no master at the moment", broker->name, call->topic.ptr);
+        return failure_set(error, CJMQ_ERR_NOTFOUND, 0, "broker %s of topic %s has no master at the moment",
+                           broker->name, call->topic.ptr);
     return 0;
 }
 
@@ -253,7 +259,7 @@ static unsigned put_fields(const struct send_call *call, struct command_out_fiel
     f[n++] = FIELD_NUM("d", p->options.template_queues);
     f[n++] = FIELD_NUM("e", call->queue_id);
     f[n++] = FIELD_NUM("f", call->sys_flag);
-    f[n++] = FIELD_NUM("g", clock_wall_ms());
+    f[n++] = FIELD_NUM("g", call->born_ms);
     f[n++] = FIELD_NUM("h", call->flag);
     f[n++] = FIELD_TEXT("i", call->properties);
     f[n++] = FIELD_NUM("j", call->reconsume_times);
@@ -304,8 +310,9 @@ static void call_attempt(struct send_call *call)
     struct cjmq_error error = {0};
     int64_t left = call->deadline_ms - reactor_now_ms(p->client->reactor);
     if (left <= 0) {
-        failure_set(&error, CJMQ_ERR_TIMEOUT, 0, "send to topic %s: no time left of send_timeout_ms %lld before attempt %d", call->topic.ptr,
-                    (long long)p->options.send_timeout_ms, call->attempts + 1);
+        failure_set(&error, CJMQ_ERR_TIMEOUT, 0,
+                    "send to topic %s: no time left of send_timeout_ms %lld before attempt %d",
+                    call->topic.ptr, (long long)p->options.send_timeout_ms, call->attempts + 1);
         call_finish_error(call, &error);
         return;
     }
@@ -363,7 +370,8 @@ static void call_begin(void *arg)
     struct cjmq_producer *p = call->producer;
     member_link_add(&p->calls, &call->link);
     call->target = find_topic(p, call->topic);
-    /* Always through a round of the reactor when it fails at once: done() is never called from within cjmq_send_async(). */
+    /* Always through a round of the reactor when it fails at once: done() is never called from within
+     * cjmq_send_async(). */
     if (call->target->slot->route != NULL) {
         call_attempt(call);
         return;
@@ -402,8 +410,10 @@ void send_calls_close(struct cjmq_producer *p)
 {
     struct cjmq_error error = {0};
     while (p->calls.next != &p->calls) {
-        struct send_call *call = (struct send_call *)((char *)p->calls.next - offsetof(struct send_call, link));
-        failure_set(&error, CJMQ_ERR_CLOSED, 0, "send to topic %s: the producer was freed before the broker answered", call->topic.ptr);
+        struct send_call *call =
+            (struct send_call *)((char *)p->calls.next - offsetof(struct send_call, link));
+        failure_set(&error, CJMQ_ERR_CLOSED, 0,
+                    "send to topic %s: the producer was freed before the broker answered", call->topic.ptr);
         if (call->state == SEND_ROUTE)
             route_unwant(call->target->slot, &call->waiter);
         call_tell(call, &error, NULL);

@@ -1,8 +1,9 @@
-/* send.h - one send from call to result: encoding, choice of a queue, attempts, answer. For producer.c, and for the consumer, which
- * sends back what it could not consume.
+/* send.h - one send from call to result: encoding, choice of a queue, attempts, answer. For producer.c, and
+ * for the consumer, which sends back what it could not consume.
  *
- * A call is `new` (the user's thread) -> waiting for the route -> sent -> done, with returns from `sent` to waiting (another attempt) through
- * a pause when only the broker that failed is left. Threads: send_call_new*() any; everything else on the client's reactor. */
+ * A call is `new` (the user's thread) -> waiting for the route -> sent -> done, with returns from `sent` to
+ * waiting (another attempt) through a pause when only the broker that failed is left.
+ * Threads: send_call_new*() any; everything else on the client's reactor. */
 #ifndef CJMQ_CLIENT_SEND_H
 #define CJMQ_CLIENT_SEND_H
 
@@ -60,6 +61,7 @@ struct send_call {
     int32_t sharding_hash;
     int sys_flag, flag;
     int reconsume_times, reconsume_times_max; /* max -1: not sent */
+    int64_t born_ms;             /* wall clock */
     int64_t deadline_ms, due_ms; /* monotonic */
     int attempts;
     struct producer_topic *target;
@@ -70,12 +72,13 @@ struct send_call {
 };
 
 /* Encodes a message / a batch into a new call. 0, or CJMQ_ERR_* with the reason. */
-int send_call_new(struct cjmq_producer *p, const struct cjmq_message *m, struct send_call **out, struct cjmq_error *error);
-int send_call_new_batch(struct cjmq_producer *p, const struct cjmq_message *m, size_t count, struct send_call **out,
-                        struct cjmq_error *error);
+int send_call_new(struct cjmq_producer *p, const struct cjmq_message *m, struct send_call **out,
+                  struct cjmq_error *error);
+int send_call_new_batch(struct cjmq_producer *p, const struct cjmq_message *m, size_t count,
+                        struct send_call **out, struct cjmq_error *error);
 /* From ready-made properties, e.g. those of a received message. */
-int send_call_new_raw(struct cjmq_producer *p, struct slice topic, struct slice properties, struct slice body, struct send_call **out,
-                      struct cjmq_error *error);
+int send_call_new_raw(struct cjmq_producer *p, struct slice topic, struct slice properties, struct slice body,
+                      struct send_call **out, struct cjmq_error *error);
 /* Hands the call over; it calls done(arg) once (never from within, oneway: never) and frees itself. */
 void send_call_start(struct send_call *call);
 /* Fails all calls of the producer with CJMQ_ERR_CLOSED and frees its pool. Reactor. */
@@ -86,7 +89,8 @@ void on_send_pause_over(void *producer);
 
 /* --- message_encode.c; any thread --- */
 /* Checks names, sizes and rules of a message; 0 or CJMQ_ERR_INVAL / _TOOBIG. */
-int message_check(const struct cjmq_producer_options *o, const struct cjmq_message *m, bool in_batch, struct cjmq_error *error);
+int message_check(const struct cjmq_producer_options *o, const struct cjmq_message *m, bool in_batch,
+                  struct cjmq_error *error);
 int topic_check(const char *topic, struct cjmq_error *error);
 int group_check(const char *group, const char *option, struct cjmq_error *error);
 /* Bytes that message_put_properties() will write. */

@@ -1,9 +1,11 @@
-/* send_call.c - makes send calls: copies and encodes what the user gave, compresses it, takes memory from the producer's pool.
+/* send_call.c - makes send calls: copies and encodes what the user gave, compresses it, takes memory from the
+ * producer's pool.
  * Threads: any, but for the pool, which only the reactor touches. */
 #include "client/send.h"
 
 #define LOG_COMPONENT "client"
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -88,7 +90,8 @@ static void set_target(struct send_call *call, const struct cjmq_message *m)
     }
 }
 
-static void set_body(struct send_call *call, const struct cjmq_producer_options *o, const struct cjmq_message *m)
+static void set_body(struct send_call *call, const struct cjmq_producer_options *o,
+                     const struct cjmq_message *m)
 {
     if (o->compress_above_bytes > 0 && m->body_len > o->compress_above_bytes) {
         uLongf n = m->body_len; /* larger than the plain body: not worth it */
@@ -102,17 +105,19 @@ static void set_body(struct send_call *call, const struct cjmq_producer_options 
     call->body = call_copy(call, m->body, m->body_len);
 }
 
-int send_call_new(struct cjmq_producer *p, const struct cjmq_message *m, struct send_call **out, struct cjmq_error *error)
+int send_call_new(struct cjmq_producer *p, const struct cjmq_message *m, struct send_call **out,
+                  struct cjmq_error *error)
 {
     int rc = message_check(&p->options, m, false, error);
     if (rc != 0)
         return rc;
     struct send_call *call = call_alloc(p);
     size_t topic_len = strlen(m->topic), properties_len = message_properties_len(m);
-    call_reserve(call, topic_len + properties_len + m->body_len + (m->queue != NULL ? strlen(m->queue->broker_name) : 0) + 4);
+    call_reserve(call, topic_len + properties_len + m->body_len
+                           + (m->queue != NULL ? strlen(m->queue->broker_name) : 0) + 4);
     call->topic = call_copy(call, m->topic, topic_len);
     set_target(call, m);
-    unique_id_make(call->unique_id);
+    call->born_ms = unique_id_make(call->unique_id);
     char *properties = call_end(call);
     message_put_properties(properties, m, call->unique_id);
     call->properties = slice_of(properties, properties_len);
@@ -123,26 +128,27 @@ int send_call_new(struct cjmq_producer *p, const struct cjmq_message *m, struct 
     return 0;
 }
 
-int send_call_new_raw(struct cjmq_producer *p, struct slice topic, struct slice properties, struct slice body, struct send_call **out,
-                      struct cjmq_error *error)
+int send_call_new_raw(struct cjmq_producer *p, struct slice topic, struct slice properties, struct slice body,
+                      struct send_call **out, struct cjmq_error *error)
 {
     if (properties.len > RECORD_PROPERTIES_MAX)
-        return failure_set(error, CJMQ_ERR_TOOBIG, 0, "properties take %zu bytes, the protocol allows %d", properties.len,
-                           RECORD_PROPERTIES_MAX);
+        return failure_set(error, CJMQ_ERR_TOOBIG, 0, "properties take %zu bytes, the protocol allows %d",
+                           properties.len, RECORD_PROPERTIES_MAX);
     struct send_call *call = call_alloc(p);
     call_reserve(call, topic.len + properties.len + body.len + 3);
     call->topic = call_copy(call, topic.ptr, topic.len);
     call->properties = call_copy(call, properties.ptr, properties.len);
     call->body = call_copy(call, body.ptr, body.len);
     call->unique_id[0] = 0;
+    call->born_ms = clock_wall_ms();
     *out = call;
     return 0;
 }
 
 /* --- batches --- */
 
-static int batch_check(const struct cjmq_producer_options *o, const struct cjmq_message *m, size_t count, size_t *bytes,
-                       struct cjmq_error *error)
+static int batch_check(const struct cjmq_producer_options *o, const struct cjmq_message *m, size_t count,
+                       size_t *bytes, struct cjmq_error *error)
 {
     *bytes = 0;
     if (count == 0)
@@ -152,14 +158,19 @@ static int batch_check(const struct cjmq_producer_options *o, const struct cjmq_
         if (rc != 0)
             return rc;
         if (strcmp(m[i].topic, m[0].topic) != 0)
-            return failure_set(error, CJMQ_ERR_INVAL, 0, "message %zu of the batch is for topic %s, the first for %s: a batch has one topic",
-                               i, m[i].topic, m[0].topic);
+            return failure_set(
+                error, CJMQ_ERR_INVAL, 0,
+                "message %zu of the batch is for topic %s, the first for %s: a batch has one topic", i,
+                m[i].topic, m[0].topic);
         if (m[i].no_wait_store != m[0].no_wait_store)
-            return failure_set(error, CJMQ_ERR_INVAL, 0, "message %zu of the batch differs from the first in no_wait_store", i);
+            return failure_set(error, CJMQ_ERR_INVAL, 0,
+                               "message %zu of the batch differs from the first in no_wait_store", i);
         *bytes += BATCH_ITEM_FIXED + m[i].body_len + message_properties_len(&m[i]);
         if (*bytes > o->message_bytes_max)
-            return failure_set(error, CJMQ_ERR_TOOBIG, 0, "the batch to topic %s takes more than message_bytes_max %zu from message %zu on",
-                               m[0].topic, o->message_bytes_max, i);
+            return failure_set(
+                error, CJMQ_ERR_TOOBIG, 0,
+                "the batch to topic %s takes more than message_bytes_max %zu from message %zu on", m[0].topic,
+                o->message_bytes_max, i);
     }
     if (strncmp(m[0].topic, "%RETRY%", 7) == 0)
         return failure_set(error, CJMQ_ERR_INVAL, 0, "a batch cannot go to the retry topic %s", m[0].topic);
@@ -180,8 +191,8 @@ static char *put_batch_item(char *d, const struct cjmq_message *m, const char *u
     return message_put_properties(d + 2, m, unique_id);
 }
 
-int send_call_new_batch(struct cjmq_producer *p, const struct cjmq_message *m, size_t count, struct send_call **out,
-                        struct cjmq_error *error)
+int send_call_new_batch(struct cjmq_producer *p, const struct cjmq_message *m, size_t count,
+                        struct send_call **out, struct cjmq_error *error)
 {
     size_t bytes;
     int rc = batch_check(&p->options, m, count, &bytes, error);
@@ -189,7 +200,8 @@ int send_call_new_batch(struct cjmq_producer *p, const struct cjmq_message *m, s
         return rc;
     static const char no_wait[] = "WAIT\001false\002";
     struct send_call *call = call_alloc(p);
-    call_reserve(call, strlen(m->topic) + sizeof no_wait + bytes + (m->queue != NULL ? strlen(m->queue->broker_name) : 0) + 4);
+    call_reserve(call, strlen(m->topic) + sizeof no_wait + bytes
+                           + (m->queue != NULL ? strlen(m->queue->broker_name) : 0) + 4);
     call->batch = true;
     call->topic = call_copy(call, m->topic, strlen(m->topic));
     set_target(call, m);
@@ -197,7 +209,7 @@ int send_call_new_batch(struct cjmq_producer *p, const struct cjmq_message *m, s
     char *body = call_end(call), *d = body;
     for (size_t i = 0; i < count; i++) {
         char id[33];
-        unique_id_make(id);
+        call->born_ms = unique_id_make(id);
         if (i == 0)
             memcpy(call->unique_id, id, sizeof id);
         d = put_batch_item(d, &m[i], id);

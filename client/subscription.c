@@ -1,4 +1,5 @@
-/* subscription.c - subscription expressions of type TAG: "*" or "A || B" (spec 4.2). Threads: any; immutable once made. */
+/* subscription.c - subscription expressions of type TAG: "*" or "A || B" (spec 4.2).
+ * Threads: any; immutable once made. */
 #include "client/internal.h"
 #include "client/received.h"
 
@@ -37,7 +38,8 @@ static void add_tag(struct subscription *s, struct slice tag)
         if (slice_eq_str(tag, s->tags[i].text))
             return;
     s->tags = mem_realloc(s->tags, (s->tag_count + 1) * sizeof *s->tags);
-    s->tags[s->tag_count++] = (struct subscription_tag){.text = slice_dup(tag), .len = tag.len, .code = hash_java_string(tag)};
+    s->tags[s->tag_count++] =
+        (struct subscription_tag){.text = slice_dup(tag), .len = tag.len, .code = hash_java_string(tag)};
 }
 
 struct subscription *subscription_new(const char *topic, const char *expression, struct cjmq_error *error)
@@ -53,15 +55,17 @@ struct subscription *subscription_new(const char *topic, const char *expression,
             continue;
         if (s->tag_count == TAGS_MAX || memchr(tag.ptr, ' ', tag.len) != NULL || slice_eq_str(tag, "*")) {
             failure_set(error, CJMQ_ERR_INVAL, 0,
-                        "subscription of topic %s: \"%s\" is not an expression, expected * or up to %d tags as \"TagA || TagB\"", topic,
-                        expression, TAGS_MAX);
+                        "subscription of topic %s: \"%s\" is not an expression, expected * or up to %d tags "
+                        "as \"TagA || TagB\"",
+                        topic, expression, TAGS_MAX);
             subscription_free(s);
             return NULL;
         }
         add_tag(s, tag);
     }
     if (!all && s->tag_count == 0) {
-        failure_set(error, CJMQ_ERR_INVAL, 0, "subscription of topic %s: \"%s\" names no tag", topic, expression);
+        failure_set(error, CJMQ_ERR_INVAL, 0, "subscription of topic %s: \"%s\" names no tag", topic,
+                    expression);
         subscription_free(s);
         return NULL;
     }

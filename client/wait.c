@@ -10,7 +10,8 @@ void waiter_init(struct waiter *w)
 
 void waiter_done(struct waiter *w)
 {
-    /* Signalled under the lock: the waiter is on the stack of a thread that goes on as soon as it sees `done`. */
+    /* Signalled under the lock: the waiter is on the stack of a thread that goes on as soon as it sees
+     * `done`. */
     pthread_mutex_lock(&w->mutex);
     w->done = true;
     pthread_cond_signal(&w->cond);

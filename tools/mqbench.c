@@ -1,6 +1,7 @@
 /* mqbench.c - load generator: simulated producers and consumers on a few threads, many connections on each.
  *
- * Main prepares (queues, offsets, connections), starts the lanes, sleeps, prints a line every second, stops them, reports.
+ * Main prepares (queues, offsets, connections), starts the lanes, sleeps, prints a line every second, stops
+ * them, reports.
  * Threads: main, and one reactor per lane. */
 #include "tools/mqbench.h"
 
@@ -74,7 +75,8 @@ static int create_topic(struct bench *b, struct cjmq_error *error)
 static int find_queues(struct bench *b, struct cjmq_error *error)
 {
     struct cjmq_client *client = b->lanes[0].leader;
-    /* Without a name server any topic seems to exist: the broker shall have it before it is asked about it. */
+    /* Without a name server any topic seems to exist: the broker shall have it before it is asked about it.
+     */
     int rc = b->options.broker != NULL && b->options.mode != MODE_CONSUME ? create_topic(b, error) : 0;
     if (rc == 0)
         rc = cjmq_client_queues(client, b->options.topic, false, &b->queues, error);
@@ -124,7 +126,8 @@ static int add_receivers(struct bench *b)
         return -1;
     }
     if (n > (int64_t)b->queues.count) {
-        fprintf(stderr, "mqbench: %lld consumers share %zu queues: only that many are used\n", (long long)n, b->queues.count);
+        fprintf(stderr, "mqbench: %lld consumers share %zu queues: only that many are used\n", (long long)n,
+                b->queues.count);
         n = (int64_t)b->queues.count;
     }
     for (int64_t i = 0; i < n; i++)
@@ -142,11 +145,13 @@ static int add_senders(struct bench *b)
     for (unsigned i = 0; i < b->lane_count; i++) {
         struct lane *lane = &b->lanes[i];
         int64_t own = o->connections / b->lane_count + (i < o->connections % b->lane_count);
-        int64_t before = (o->connections / b->lane_count) * i + (i < o->connections % b->lane_count ? i : o->connections % b->lane_count);
+        int64_t before = (o->connections / b->lane_count) * i
+                         + (i < o->connections % b->lane_count ? i : o->connections % b->lane_count);
         lane->rate = o->rate * (double)own / (double)o->connections;
         lane->quota = own > 0 ? UINT64_MAX : 0;
         if (o->count > 0) /* shares that add up to the whole */
-            lane->quota = (uint64_t)(o->count * (before + own) / o->connections - o->count * before / o->connections);
+            lane->quota =
+                (uint64_t)(o->count * (before + own) / o->connections - o->count * before / o->connections);
         if (own > 0 && lane->quota > 0)
             b->lanes_sending++;
     }
@@ -263,14 +268,16 @@ static void measure(struct bench *b, struct bench_totals *t)
     free(received);
 }
 
-/* What was sent and not yet received when the time was over still counts for the latencies, not for the rates. */
+/* What was sent and not yet received when the time was over still counts for the latencies, not for the
+ * rates. */
 static void receive_tail(struct bench *b, struct bench_totals *t)
 {
     struct flow *sent = mem_zalloc(sizeof *sent), *received = mem_zalloc(sizeof *received);
     int64_t until = clock_mono_ms() + TAIL_WAIT_MS;
     uint64_t tail = 0;
     bool sending = b->lanes_sending > 0;
-    while (clock_mono_ms() < until && (sending || (b->options.mode >= MODE_BOTH && t->received.latency.total < t->sent.ok + tail))) {
+    while (clock_mono_ms() < until
+           && (sending || (b->options.mode >= MODE_BOTH && t->received.latency.total < t->sent.ok + tail))) {
         sleep_ms(10);
         sending = b->lanes_sending > 0;
         collect(b, sent, received);
@@ -338,8 +345,12 @@ int main(int argc, char **argv)
         rc = add_receivers(b);
     if (rc == 0 && b->options.mode != MODE_CONSUME)
         rc = add_senders(b);
-    if (rc == 0 && b->options.mode == MODE_CONSUME && b->backlog == 0 && b->options.count == 0 && b->options.duration_s == 0) {
-        fprintf(stderr, "mqbench: topic %s holds no message to consume; produce some, or give --duration or --count\n", b->options.topic);
+    if (rc == 0 && b->options.mode == MODE_CONSUME && b->backlog == 0 && b->options.count == 0
+        && b->options.duration_s == 0) {
+        fprintf(
+            stderr,
+            "mqbench: topic %s holds no message to consume; produce some, or give --duration or --count\n",
+            b->options.topic);
         rc = -1;
     }
     if (rc == 0)

@@ -7,8 +7,8 @@
  *   mqbench_report.c     progress lines, closing table, JSON
  *   mqbench_histogram.c  latencies
  *
- * A lane is a generator thread: one reactor with the connections dealt to it, and their counts. Everything of a lane is touched on its
- * reactor only; main looks at it through reactor_call(). */
+ * A lane is a generator thread: one reactor with the connections dealt to it, and their counts. Everything of
+ * a lane is touched on its reactor only; main looks at it through reactor_call(). */
 #ifndef CJMQ_TOOLS_MQBENCH_H
 #define CJMQ_TOOLS_MQBENCH_H
 
@@ -103,9 +103,11 @@ struct bench {
     _Atomic unsigned lanes_sending;
 };
 
-int bench_options_parse(struct bench_options *o, int argc, char **argv); /* 0, 1: help was printed, -1: wrong */
+int bench_options_parse(struct bench_options *o, int argc,
+                        char **argv); /* 0, 1: help was printed, -1: wrong */
 
-/* Adds a simulated producer / consumer with its own connection to a lane. 0 or -1 (said on stderr). A receiver takes each `step`-th queue. */
+/* Adds a simulated producer / consumer with its own connection to a lane. 0 or -1 (said on stderr). A
+ * receiver takes each `step`-th queue. */
 int sender_add(struct lane *lane);
 int receiver_add(struct lane *lane, unsigned first_queue, unsigned step);
 /* On the lane's reactor: */
@@ -123,7 +125,8 @@ struct process_use {
     double cpu_s;
     int64_t resident_bytes, resident_peak_bytes;
 };
-void process_use_read(int64_t pid, struct process_use *out); /* 0: this process; zeros when it cannot be read */
+void process_use_read(int64_t pid,
+                      struct process_use *out); /* 0: this process; zeros when it cannot be read */
 
 struct bench_totals {
     struct flow sent, received;
@@ -132,7 +135,8 @@ struct bench_totals {
     char errors[BENCH_ERRORS_KEPT][512];
     unsigned error_count;
 };
-void report_progress(const struct bench_options *o, unsigned second, double seconds, const struct flow *sent, const struct flow *received);
+void report_progress(const struct bench_options *o, unsigned second, double seconds, const struct flow *sent,
+                     const struct flow *received);
 void report_end(const struct bench_options *o, const struct bench_totals *t);
 int report_json(const struct bench_options *o, const struct bench_totals *t); /* 0 or -1 (said on stderr) */
 

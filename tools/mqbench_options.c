@@ -19,28 +19,40 @@ struct option_def {
 #define AT(field) offsetof(struct bench_options, field)
 
 static const struct option_def defs[] = {
-    {'n', "namesrv", OPTION_TEXT, AT(namesrv), 0, 0, "A:P;B:P", "name servers (default: NAMESRV_ADDR, else 127.0.0.1:9876)"},
-    {'b', "broker", OPTION_TEXT, AT(broker), 0, 0, "HOST:PORT", "one broker directly, without name server; see --queues"},
-    {'m', "mode", OPTION_MODE, AT(mode), 0, 0, "MODE", "produce (default), consume, both, or e2e: latency from send to receipt at --rate"},
+    {'n', "namesrv", OPTION_TEXT, AT(namesrv), 0, 0, "A:P;B:P",
+     "name servers (default: NAMESRV_ADDR, else 127.0.0.1:9876)"},
+    {'b', "broker", OPTION_TEXT, AT(broker), 0, 0, "HOST:PORT",
+     "one broker directly, without name server; see --queues"},
+    {'m', "mode", OPTION_MODE, AT(mode), 0, 0, "MODE",
+     "produce (default), consume, both, or e2e: latency from send to receipt at --rate"},
     {'t', "topic", OPTION_TEXT, AT(topic), 0, 0, "TOPIC", "topic (BenchmarkTest)"},
     {'g', "group", OPTION_TEXT, AT(group), 0, 0, "GROUP", "producer and consumer group (mqbench)"},
-    {'s', "size", OPTION_NUMBER, AT(message_bytes), BODY_HEAD_BYTES, 64 << 20, "BYTES", "message body (1024)"},
-    {'c', "connections", OPTION_NUMBER, AT(connections), 1, 100000, "N", "producer connections; in mode consume: consumer connections (1)"},
-    {'C', "consumers", OPTION_NUMBER, AT(consumers), 1, 100000, "N", "consumer connections in the modes both and e2e (1)"},
-    {'f', "in-flight", OPTION_NUMBER, AT(in_flight), 1, 65536, "N", "sends without answer on each connection (1; e2e: 1024)"},
-    {'T', "threads", OPTION_NUMBER, AT(threads), 1, 1024, "N", "generator threads; connections are dealt to them (1)"},
-    {'d', "duration", OPTION_REAL, AT(duration_s), 0.1, 1e7, "S", "seconds to measure (10; mode consume: until the backlog is consumed)"},
+    {'s', "size", OPTION_NUMBER, AT(message_bytes), BODY_HEAD_BYTES, 64 << 20, "BYTES",
+     "message body (1024)"},
+    {'c', "connections", OPTION_NUMBER, AT(connections), 1, 100000, "N",
+     "producer connections; in mode consume: consumer connections (1)"},
+    {'C', "consumers", OPTION_NUMBER, AT(consumers), 1, 100000, "N",
+     "consumer connections in the modes both and e2e (1)"},
+    {'f', "in-flight", OPTION_NUMBER, AT(in_flight), 1, 65536, "N",
+     "sends without answer on each connection (1; e2e: 1024)"},
+    {'T', "threads", OPTION_NUMBER, AT(threads), 1, 1024, "N",
+     "generator threads; connections are dealt to them (1)"},
+    {'d', "duration", OPTION_REAL, AT(duration_s), 0.1, 1e7, "S",
+     "seconds to measure (10; mode consume: until the backlog is consumed)"},
     {'N', "count", OPTION_NUMBER, AT(count), 1, 9e15, "N", "messages instead of seconds"},
-    {'r', "rate", OPTION_REAL, AT(rate), 0.01, 1e9, "N", "messages a second over all connections (no limit; e2e: 1000)"},
+    {'r', "rate", OPTION_REAL, AT(rate), 0.01, 1e9, "N",
+     "messages a second over all connections (no limit; e2e: 1000)"},
     {'w', "warm-up", OPTION_REAL, AT(warm_up_s), 0, 1e6, "S", "seconds before measuring (0)"},
     {'q', "queues", OPTION_NUMBER, AT(queues), 1, 65536, "N", "with --broker: queues to use (4)"},
     {'B', "pull-batch", OPTION_NUMBER, AT(pull_batch), 1, 1 << 20, "N", "messages per pull (32)"},
-    {0, "from", OPTION_FROM, AT(from_first), 0, 0, "first|last", "where to consume from (mode consume: first, else last)"},
+    {0, "from", OPTION_FROM, AT(from_first), 0, 0, "first|last",
+     "where to consume from (mode consume: first, else last)"},
     {0, "hold", OPTION_NUMBER, AT(hold_ms), 0, 3600000, "MS", "how long a broker may hold a pull (15000)"},
     {0, "timeout", OPTION_NUMBER, AT(timeout_ms), 1, 3600000, "MS", "send timeout (3000)"},
     {0, "keys", OPTION_FLAG, AT(keys), 0, 0, NULL, "give each message a key"},
     {0, "tag", OPTION_TEXT, AT(tag), 0, 0, "TAG", "give each message this tag"},
-    {'p', "server-pid", OPTION_NUMBER, AT(server_pid), 1, 1 << 22, "PID", "also report this process's CPU and memory"},
+    {'p', "server-pid", OPTION_NUMBER, AT(server_pid), 1, 1 << 22, "PID",
+     "also report this process's CPU and memory"},
     {'j', "json", OPTION_TEXT, AT(json), 0, 0, "FILE|-", "write the result as JSON, too"},
     {0, "quiet", OPTION_FLAG, AT(quiet), 0, 0, NULL, "no line every second"},
 };
@@ -55,21 +67,24 @@ static void print_help(void)
         char left[64];
         snprintf(left, sizeof left, "--%s%s%s", defs[i].name, defs[i].argument != NULL ? " " : "",
                  defs[i].argument != NULL ? defs[i].argument : "");
-        printf("  %c%c%s %-22s %s\n", defs[i].letter != 0 ? '-' : ' ', defs[i].letter != 0 ? defs[i].letter : ' ',
-               defs[i].letter != 0 ? "," : " ", left, defs[i].help);
+        printf("  %c%c%s %-22s %s\n", defs[i].letter != 0 ? '-' : ' ',
+               defs[i].letter != 0 ? defs[i].letter : ' ', defs[i].letter != 0 ? "," : " ", left,
+               defs[i].help);
     }
-    printf("  -h, --help\n\n"
-           "Examples\n"
-           "  mqbench -n 127.0.0.1:9876 -c 64 -d 10               64 producers, each waiting for its answer\n"
-           "  mqbench -b 127.0.0.1:10911 -f 64 -w 2 --json -      one connection, 64 in flight, result as JSON\n"
-           "  mqbench -n 127.0.0.1:9876 -m consume -B 128         how fast a backlog is consumed\n"
-           "  mqbench -n 127.0.0.1:9876 -m e2e -r 1000 -d 30      latency from send to receipt\n");
+    printf(
+        "  -h, --help\n\n"
+        "Examples\n"
+        "  mqbench -n 127.0.0.1:9876 -c 64 -d 10               64 producers, each waiting for its answer\n"
+        "  mqbench -b 127.0.0.1:10911 -f 64 -w 2 --json -      one connection, 64 in flight, result as JSON\n"
+        "  mqbench -n 127.0.0.1:9876 -m consume -B 128         how fast a backlog is consumed\n"
+        "  mqbench -n 127.0.0.1:9876 -m e2e -r 1000 -d 30      latency from send to receipt\n");
 }
 
 static const struct option_def *find(const char *arg, size_t len, bool is_long)
 {
     for (unsigned i = 0; i < DEF_COUNT; i++)
-        if (is_long ? strlen(defs[i].name) == len && memcmp(defs[i].name, arg, len) == 0 : defs[i].letter == *arg)
+        if (is_long ? strlen(defs[i].name) == len && memcmp(defs[i].name, arg, len) == 0
+                    : defs[i].letter == *arg)
             return &defs[i];
     return NULL;
 }

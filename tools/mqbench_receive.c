@@ -1,4 +1,5 @@
-/* mqbench_receive.c - simulated consumers: each pulls its queues without pause, the next pull as soon as the last is answered.
+/* mqbench_receive.c - simulated consumers: each pulls its queues without pause, the next pull as soon as the
+ * last is answered.
  * Threads: the lane's reactor, but for adding and freeing (main, while nothing runs). */
 #include "base/clock.h"
 #include "base/mem.h"

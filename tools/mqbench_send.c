@@ -1,4 +1,5 @@
-/* mqbench_send.c - simulated producers: each keeps `in_flight` sends under way, as fast as answers come or at the lane's rate.
+/* mqbench_send.c - simulated producers: each keeps `in_flight` sends under way, as fast as answers come or at
+ * the lane's rate.
  * Threads: the lane's reactor, but for adding and freeing (main, while nothing runs). */
 #include "base/clock.h"
 #include "base/mem.h"
@@ -136,7 +137,8 @@ static void on_tick(void *arg)
 {
     struct lane *lane = arg;
     int64_t now = clock_mono_ns();
-    uint64_t due = lane->rate > 0 ? (uint64_t)((double)(now - lane->rate_begin_ns) * 1e-9 * lane->rate) : UINT64_MAX;
+    uint64_t due =
+        lane->rate > 0 ? (uint64_t)((double)(now - lane->rate_begin_ns) * 1e-9 * lane->rate) : UINT64_MAX;
     if (lane->failed != NULL && now - lane->failed_ns >= RETRY_PAUSE_NS)
         failed_to_idle(lane);
     while (lane->idle != NULL && lane->started < due && lane->started < lane->quota && !lane->stopping)

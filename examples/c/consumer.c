@@ -1,7 +1,7 @@
 /* consumer.c - prints the messages of a topic as they arrive, with CJMQ's C client. Ctrl-c ends it.
  *
  *   cc consumer.c -o consumer $(pkg-config --cflags --libs cjmq)
- *   ./consumer 127.0.0.1:9876 MyTopic [COUNT]        ends after COUNT messages
+ *   ./consumer 127.0.0.1:9876 MyTopic [COUNT [GROUP]]        ends after COUNT messages; 0: never
  *
  * Start several: as members of one group they share the topic's queues. */
 #include <cjmq.h>
@@ -24,8 +24,9 @@ static enum cjmq_consume_result on_messages(void *arg, const struct cjmq_receive
     for (size_t i = 0; i < count; i++) {
         const struct cjmq_received *m = &messages[i];
         const char *customer = cjmq_received_property(m, "customer");
-        printf("%s queue %d offset %lld tag %s customer %s: %.*s\n", m->broker_name, m->queue_id, (long long)m->queue_offset,
-               m->tags != NULL ? m->tags : "-", customer != NULL ? customer : "-", (int)m->body_len, (const char *)m->body);
+        printf("%s queue %d offset %lld tag %s customer %s: %.*s\n", m->broker_name, m->queue_id,
+               (long long)m->queue_offset, m->tags != NULL ? m->tags : "-", customer != NULL ? customer : "-",
+               (int)m->body_len, (const char *)m->body);
     }
     fflush(stdout);
     long seen = atomic_fetch_add(&p->seen, (long)count) + (long)count;
@@ -63,7 +64,7 @@ int main(int argc, char **argv)
 
     struct cjmq_consumer_options options;
     cjmq_consumer_options_init(&options);
-    options.group = "example_consumer";
+    options.group = argc > 4 ? argv[4] : "example_consumer";
     options.from = CJMQ_FROM_FIRST; /* a new group begins with what is there already */
     options.consume = on_messages;
     options.arg = &progress;

@@ -1,7 +1,7 @@
 /* producer.c - sends a few messages with CJMQ's C client, in the three ways there are.
  *
  *   cc producer.c -o producer $(pkg-config --cflags --libs cjmq)
- *   ./producer 127.0.0.1:9876 MyTopic
+ *   ./producer 127.0.0.1:9876 MyTopic [GROUP]        GROUP: the app that sends, example_producer without it
  *
  * (With CJMQ in a prefix of its own: PKG_CONFIG_PATH=PREFIX/lib/pkgconfig.) */
 #include <cjmq.h>
@@ -42,7 +42,7 @@ int main(int argc, char **argv)
 
     struct cjmq_producer_options options;
     cjmq_producer_options_init(&options);
-    options.group = "example_producer";
+    options.group = argc > 3 ? argv[3] : "example_producer";
     if (cjmq_producer_new(client, &options, &producer, &error) != 0)
         give_up(&error);
 
@@ -65,14 +65,15 @@ int main(int argc, char **argv)
         struct cjmq_send_result result;
         if (cjmq_send(producer, &message, &result, &error) != 0)
             give_up(&error);
-        printf("sent \"%s\": id %s, queue %d of %s, offset %lld\n", body, result.message_id, result.queue_id, result.broker_name,
-               (long long)result.queue_offset);
+        printf("sent \"%s\": id %s, queue %d of %s, offset %lld\n", body, result.message_id, result.queue_id,
+               result.broker_name, (long long)result.queue_offset);
     }
 
     /* 2. Send without waiting: the function is called when the answer is there. */
     sem_t answered;
     sem_init(&answered, 0, 0);
-    struct cjmq_message message = {.topic = topic, .body = "fast", .body_len = 4, .sharding_key = "customer 42"};
+    struct cjmq_message message = {
+        .topic = topic, .body = "fast", .body_len = 4, .sharding_key = "customer 42"};
     if (cjmq_send_async(producer, &message, on_sent, &answered, &error) != 0)
         give_up(&error);
     sem_wait(&answered);

@@ -1,4 +1,5 @@
-/* fake_cluster.c - see fake_cluster.h. Each broker: one reactor, one remoting server; all state on the reactor. */
+/* fake_cluster.c - see fake_cluster.h. Each broker: one reactor, one remoting server; all state on the
+ * reactor. */
 #include "fake_cluster.h"
 
 #include "base/clock.h"
@@ -75,12 +76,20 @@ static struct fake_queue *queue_of(struct fake_broker *b, struct slice topic, in
     return q;
 }
 
-static void put(struct fake_broker *b, struct fake_queue *q, struct slice properties, struct slice body, int sys_flag, int flag,
-                int64_t born_ms, int reconsume_times)
+static void put(struct fake_broker *b, struct fake_queue *q, struct slice properties, struct slice body,
+                int sys_flag, int flag, int64_t born_ms, int reconsume_times)
 {
     struct message m = {
-        .topic = slice_str(q->topic), .queue_id = q->id, .flag = flag, .sys_flag = sys_flag, .born_ms = born_ms, .body = body,
-        .properties = properties, .reconsume_times = reconsume_times, .born_host = b->addr, .store_host = b->addr,
+        .topic = slice_str(q->topic),
+        .queue_id = q->id,
+        .flag = flag,
+        .sys_flag = sys_flag,
+        .born_ms = born_ms,
+        .body = body,
+        .properties = properties,
+        .reconsume_times = reconsume_times,
+        .born_host = b->addr,
+        .store_host = b->addr,
     };
     q->records = mem_realloc(q->records, (q->count + 1) * sizeof *q->records);
     struct buf *r = &q->records[q->count];
@@ -104,7 +113,8 @@ static void answer_pull(struct reply_handle *h, struct fake_queue *q, int64_t of
     for (; at >= 0 && at < q->count && at - offset < max; at++)
         buf_append_slice(&body, buf_slice(&q->records[at]));
     int code = at > offset ? RESP_SUCCESS : offset > q->count ? RESP_PULL_OFFSET_MOVED : RESP_PULL_NOT_FOUND;
-    struct command_out_field f[] = {FIELD_NUM("suggestWhichBrokerId", 0), FIELD_NUM("nextBeginOffset", offset > q->count ? q->count : at),
+    struct command_out_field f[] = {FIELD_NUM("suggestWhichBrokerId", 0),
+                                    FIELD_NUM("nextBeginOffset", offset > q->count ? q->count : at),
                                     FIELD_NUM("minOffset", 0), FIELD_NUM("maxOffset", q->count)};
     struct reply reply = {.code = code, .fields = f, .field_count = 4, .body = buf_slice(&body)};
     reply_handle_send(h, &reply);
@@ -159,18 +169,21 @@ static void on_route(void *arg, struct request *req)
     struct slice topic = text(req, "topic");
     b->counters[FAKE_ROUTES]++;
     if (slice_starts_with(topic, SLICE_LIT("Missing"))) {
-        request_reply_error(req, RESP_TOPIC_NOT_EXIST, "No topic route info in name server for the topic: %.*s", SLICE_ARG(topic));
+        request_reply_error(req, RESP_TOPIC_NOT_EXIST,
+                            "No topic route info in name server for the topic: %.*s", SLICE_ARG(topic));
         return;
     }
     int queues = slice_starts_with(topic, SLICE_LIT("%RETRY%")) ? 1 : b->cluster->queues;
     struct buf json = {0};
     buf_append_str(&json, "{\"brokerDatas\":[");
     for (unsigned i = 0; i < b->cluster->count; i++)
-        buf_printf(&json, "%s{\"brokerAddrs\":{0:\"%s\"},\"brokerName\":\"broker-%u\",\"cluster\":\"C\"}", i > 0 ? "," : "",
-                   b->cluster->brokers[i]->addr_text, i);
+        buf_printf(&json, "%s{\"brokerAddrs\":{0:\"%s\"},\"brokerName\":\"broker-%u\",\"cluster\":\"C\"}",
+                   i > 0 ? "," : "", b->cluster->brokers[i]->addr_text, i);
     buf_append_str(&json, "],\"filterServerTable\":{},\"queueDatas\":[");
     for (unsigned i = 0; i < b->cluster->count; i++)
-        buf_printf(&json, "%s{\"brokerName\":\"broker-%u\",\"perm\":6,\"readQueueNums\":%d,\"topicSysFlag\":0,\"writeQueueNums\":%d}",
+        buf_printf(&json,
+                   "%s{\"brokerName\":\"broker-%u\",\"perm\":6,\"readQueueNums\":%d,\"topicSysFlag\":0,"
+                   "\"writeQueueNums\":%d}",
                    i > 0 ? "," : "", i, queues, queues);
     buf_append_str(&json, "]}");
     struct reply reply = {.code = RESP_SUCCESS, .body = buf_slice(&json)};
@@ -204,7 +217,8 @@ static void put_batch(struct fake_broker *b, struct fake_queue *q, struct reques
         uint32_t size = get_be32(rest.ptr), body_len = get_be32(rest.ptr + 16);
         assert(size <= rest.len && 22 + body_len <= size);
         const char *p = rest.ptr + 20 + body_len;
-        put(b, q, slice_of(p + 2, get_be16(p)), slice_of(rest.ptr + 20, body_len), 0, (int)get_be32(rest.ptr + 12), number(req, "g"), 0);
+        put(b, q, slice_of(p + 2, get_be16(p)), slice_of(rest.ptr + 20, body_len), 0,
+            (int)get_be32(rest.ptr + 12), number(req, "g"), 0);
         rest = slice_of(rest.ptr + size, rest.len - size);
     }
 }
@@ -219,10 +233,12 @@ static void on_send(void *arg, struct request *req)
     if (slice_eq_str(text(req, "m"), "true"))
         put_batch(b, q, req);
     else
-        put(b, q, text(req, "i"), req->cmd->body, (int)number(req, "f"), (int)number(req, "h"), number(req, "g"), (int)number(req, "j"));
+        put(b, q, text(req, "i"), req->cmd->body, (int)number(req, "f"), (int)number(req, "h"),
+            number(req, "g"), (int)number(req, "j"));
     char id[64];
     message_id_format(&b->addr, first, id);
-    struct command_out_field f[] = {FIELD_TEXT("msgId", slice_str(id)), FIELD_NUM("queueId", q->id), FIELD_NUM("queueOffset", first)};
+    struct command_out_field f[] = {FIELD_TEXT("msgId", slice_str(id)), FIELD_NUM("queueId", q->id),
+                                    FIELD_NUM("queueOffset", first)};
     struct reply reply = {.code = RESP_SUCCESS, .fields = f, .field_count = 3};
     request_reply(req, &reply);
     serve_parked(b, false);
@@ -241,7 +257,10 @@ static void on_pull(void *arg, struct request *req)
         return;
     }
     struct parked *p = &b->parked[b->parked_count++];
-    *p = (struct parked){.handle = h, .queue = q->id, .offset = offset, .until_ms = clock_mono_ms() + number(req, "suspendTimeoutMillis")};
+    *p = (struct parked){.handle = h,
+                         .queue = q->id,
+                         .offset = offset,
+                         .until_ms = clock_mono_ms() + number(req, "suspendTimeoutMillis")};
     snprintf(p->topic, sizeof p->topic, "%s", q->topic);
 }
 
@@ -274,7 +293,8 @@ static void on_heartbeat(void *arg, struct request *req)
     const cJSON *item;
     cJSON_ArrayForEach(item, cJSON_GetObjectItem(root, "consumerDataSet"))
     {
-        join(b, req->conn, cJSON_GetObjectItem(root, "clientID")->valuestring, cJSON_GetObjectItem(item, "groupName")->valuestring);
+        join(b, req->conn, cJSON_GetObjectItem(root, "clientID")->valuestring,
+             cJSON_GetObjectItem(item, "groupName")->valuestring);
     }
     cJSON_Delete(root);
     request_reply_ok(req);
@@ -293,7 +313,8 @@ static void on_unregister(void *arg, struct request *req)
     char group[NAME_MAX_LEN];
     snprintf(group, sizeof group, "%.*s", SLICE_ARG(text(req, "consumerGroup")));
     for (unsigned i = 0; i < b->member_count; i++) {
-        if (slice_eq_str(text(req, "clientID"), b->members[i].id) && strcmp(b->members[i].group, group) == 0) {
+        if (slice_eq_str(text(req, "clientID"), b->members[i].id)
+            && strcmp(b->members[i].group, group) == 0) {
             member_remove(b, i);
             notify_members(b, group);
             break;
@@ -323,8 +344,8 @@ static void on_members(void *arg, struct request *req)
 static struct progress *progress_of(struct fake_broker *b, const struct request *req, bool create)
 {
     char key[3 * NAME_MAX_LEN];
-    snprintf(key, sizeof key, "%.*s@%.*s@%d", SLICE_ARG(text(req, "consumerGroup")), SLICE_ARG(text(req, "topic")),
-             (int)number(req, "queueId"));
+    snprintf(key, sizeof key, "%.*s@%.*s@%d", SLICE_ARG(text(req, "consumerGroup")),
+             SLICE_ARG(text(req, "topic")), (int)number(req, "queueId"));
     for (unsigned i = 0; i < b->progress_count; i++)
         if (strcmp(b->progress[i].key, key) == 0)
             return &b->progress[i];
@@ -387,7 +408,8 @@ static void on_send_back(void *arg, struct request *req)
     if (!properties_get(r.properties, "RETRY_TOPIC", &original))
         buf_printf(&properties, "RETRY_TOPIC\001%.*s\002", SLICE_ARG(r.topic));
     struct slice body = slice_of(slice_dup(r.body), r.body.len); /* the queues' memory may move */
-    put(b, queue_of(b, slice_str(topic), 0), buf_slice(&properties), body, r.sys_flag & 0xf, r.flag, r.born_ms, r.reconsume_times + 1);
+    put(b, queue_of(b, slice_str(topic), 0), buf_slice(&properties), body, r.sys_flag & 0xf, r.flag,
+        r.born_ms, r.reconsume_times + 1);
     free((char *)(uintptr_t)body.ptr);
     buf_fini(&properties);
     request_reply_ok(req);
@@ -401,7 +423,8 @@ static void on_lock(void *arg, struct request *req)
     bool lock = req->cmd->code == REQ_LOCK_BATCH_MQ;
     b->counters[lock ? FAKE_LOCKS : FAKE_UNLOCKS]++;
     cJSON *root = cJSON_ParseWithLength(req->cmd->body.ptr, req->cmd->body.len);
-    const char *client = cJSON_GetObjectItem(root, "clientId")->valuestring, *group = cJSON_GetObjectItem(root, "consumerGroup")->valuestring;
+    const char *client = cJSON_GetObjectItem(root, "clientId")->valuestring,
+               *group = cJSON_GetObjectItem(root, "consumerGroup")->valuestring;
     struct buf json = {0};
     const cJSON *item;
     unsigned n = 0;
@@ -417,7 +440,8 @@ static void on_lock(void *arg, struct request *req)
         if (!lock || (owner[0] != 0 && strcmp(owner, own) != 0))
             continue;
         strcpy(owner, own);
-        buf_printf(&json, "%s{\"brokerName\":\"%s\",\"queueId\":%d,\"topic\":\"%s\"}", n++ > 0 ? "," : "", b->name, id, topic);
+        buf_printf(&json, "%s{\"brokerName\":\"%s\",\"queueId\":%d,\"topic\":\"%s\"}", n++ > 0 ? "," : "",
+                   b->name, id, topic);
     }
     buf_append_str(&json, "]}");
     cJSON_Delete(root);
@@ -465,7 +489,12 @@ static void listen_on(struct fake_broker *b, const char *addr_text)
     struct net_addr addr;
     struct errbuf eb = {""};
     struct remoting_server_options o = {
-        .name = b->name, .reactors = &b->reactor, .reactor_count = 1, .routes = routes, .handler_arg = b, .on_closed = on_closed,
+        .name = b->name,
+        .reactors = &b->reactor,
+        .reactor_count = 1,
+        .routes = routes,
+        .handler_arg = b,
+        .on_closed = on_closed,
     };
     int rc = net_addr_parse(slice_str(addr_text), &addr, &eb);
     if (rc == 0)
@@ -597,15 +626,20 @@ void fake_fail_send_backs(struct fake_cluster *c, unsigned broker, unsigned time
 static void do_put(void *arg)
 {
     struct control *k = arg;
-    put(k->b, queue_of(k->b, slice_str(k->topic), k->a), slice_str(k->properties), slice_of(k->body, k->len), k->b_number, 0, clock_wall_ms(),
-        0);
+    put(k->b, queue_of(k->b, slice_str(k->topic), k->a), slice_str(k->properties), slice_of(k->body, k->len),
+        k->b_number, 0, clock_wall_ms(), 0);
     serve_parked(k->b, false);
 }
 
-void fake_put(struct fake_cluster *c, unsigned broker, const char *topic, int queue, const char *properties, const void *body, unsigned len,
-              int sys_flag)
+void fake_put(struct fake_cluster *c, unsigned broker, const char *topic, int queue, const char *properties,
+              const void *body, unsigned len, int sys_flag)
 {
-    struct control k = {.b = c->brokers[broker], .topic = topic, .a = queue, .properties = properties, .body = body, .len = len,
+    struct control k = {.b = c->brokers[broker],
+                        .topic = topic,
+                        .a = queue,
+                        .properties = properties,
+                        .body = body,
+                        .len = len,
                         .b_number = sys_flag};
     reactor_call(k.b->reactor, do_put, &k);
 }
@@ -634,7 +668,8 @@ static void do_progress(void *arg)
             k->result = k->b->progress[i].offset;
 }
 
-int64_t fake_progress(struct fake_cluster *c, unsigned broker, const char *group, const char *topic, int queue)
+int64_t fake_progress(struct fake_cluster *c, unsigned broker, const char *group, const char *topic,
+                      int queue)
 {
     struct control k = {.b = c->brokers[broker], .topic = topic, .group = group, .a = queue};
     reactor_call(k.b->reactor, do_progress, &k);

@@ -1,4 +1,5 @@
-/* The push consumer and the puller against a fake cluster: delivery, coming again, order, sharing of queues, progress. */
+/* The push consumer and the puller against a fake cluster: delivery, coming again, order, sharing of queues,
+ * progress. */
 #include "../testing.h"
 
 #include "base/clock.h"
@@ -69,7 +70,8 @@ static enum cjmq_consume_result take(void *arg, const struct cjmq_received *m, s
         s->later_first--;
     for (size_t i = 0; i < count; i++) {
         assert_in_range(m[i].body_len, 1, 31);
-        snprintf(s->bodies[s->count], sizeof s->bodies[0], "%.*s", (int)m[i].body_len, (const char *)m[i].body);
+        snprintf(s->bodies[s->count], sizeof s->bodies[0], "%.*s", (int)m[i].body_len,
+                 (const char *)m[i].body);
         s->times[s->count++] = m[i].reconsume_times;
         snprintf(s->topic, sizeof s->topic, "%s", m[i].topic);
     }
@@ -94,17 +96,20 @@ static struct cjmq_consumer_options options(struct sink *sink)
     return o;
 }
 
-static struct cjmq_consumer *start(struct cjmq_client *client, const struct cjmq_consumer_options *o, const char *expression)
+static struct cjmq_consumer *start(struct cjmq_client *client, const struct cjmq_consumer_options *o,
+                                   const char *expression)
 {
     struct cjmq_consumer *c;
     struct cjmq_error error;
-    if (cjmq_consumer_new(client, o, &c, &error) != 0 || cjmq_consumer_subscribe(c, "T", expression, &error) != 0
-        || cjmq_consumer_start(c, &error) != 0 || cjmq_consumer_wait_ready(c, 10000, &error) != 0)
+    if (cjmq_consumer_new(client, o, &c, &error) != 0
+        || cjmq_consumer_subscribe(c, "T", expression, &error) != 0 || cjmq_consumer_start(c, &error) != 0
+        || cjmq_consumer_wait_ready(c, 10000, &error) != 0)
         fail_msg("%s", error.text);
     return c;
 }
 
-static void put_numbered(struct fixture *f, unsigned broker, int queue, int first, int count, const char *properties)
+static void put_numbered(struct fixture *f, unsigned broker, int queue, int first, int count,
+                         const char *properties)
 {
     for (int i = first; i < first + count; i++) {
         char body[32];

@@ -1,4 +1,5 @@
-/* Parts of the client that need no server: queue allocation, subscriptions, ids, message checks, decoding of received records. */
+/* Parts of the client that need no server: queue allocation, subscriptions, ids, message checks, decoding of
+ * received records. */
 #include "../testing.h"
 
 #include "base/bytes.h"
@@ -175,10 +176,15 @@ static void test_message_properties_have_the_protocols_form(void **state)
 {
     (void)state;
     struct cjmq_property p = {"color", "red"};
-    struct cjmq_message m = {.topic = "T", .tags = "A", .keys = "k1 k2", .delay_level = 12, .no_wait_store = true, .properties = &p,
+    struct cjmq_message m = {.topic = "T",
+                             .tags = "A",
+                             .keys = "k1 k2",
+                             .delay_level = 12,
+                             .no_wait_store = true,
+                             .properties = &p,
                              .property_count = 1};
-    static const char expected[] =
-        "UNIQ_KEY\00101234567890123456789012345678901\002TAGS\001A\002KEYS\001k1 k2\002WAIT\001false\002DELAY\00112\002color\001red\002";
+    static const char expected[] = "UNIQ_KEY\00101234567890123456789012345678901\002TAGS\001A\002KEYS\001k1 "
+                                   "k2\002WAIT\001false\002DELAY\00112\002color\001red\002";
     char out[256];
     char *end = message_put_properties(out, &m, "01234567890123456789012345678901");
     assert_int_equal(end - out, sizeof expected - 1);
@@ -193,10 +199,17 @@ struct bytes {
     size_t len;
 };
 
-static void add_record(struct bytes *b, const char *topic, const char *properties, struct slice body, int sys_flag, int64_t offset)
+static void add_record(struct bytes *b, const char *topic, const char *properties, struct slice body,
+                       int sys_flag, int64_t offset)
 {
-    struct message m = {.topic = slice_str(topic), .queue_id = 3, .sys_flag = sys_flag, .body = body, .properties = slice_str(properties),
-                        .born_ms = 1000, .flag = 9, .reconsume_times = 2};
+    struct message m = {.topic = slice_str(topic),
+                        .queue_id = 3,
+                        .sys_flag = sys_flag,
+                        .body = body,
+                        .properties = slice_str(properties),
+                        .born_ms = 1000,
+                        .flag = 9,
+                        .reconsume_times = 2};
     net_addr_parse(SLICE_LIT("10.0.0.1:5000"), &m.born_host, NULL);
     net_addr_parse(SLICE_LIT("10.0.0.2:10911"), &m.store_host, NULL);
     uint8_t *p = (uint8_t *)b->mem + b->len;
@@ -210,7 +223,8 @@ static struct received_batch *decode(const struct bytes *b, const struct subscri
 {
     int err = 0;
     struct errbuf eb = {""};
-    struct received_batch *batch = received_batch_decode(slice_of(b->mem, b->len), "T", "b", s, NULL, &err, &eb);
+    struct received_batch *batch =
+        received_batch_decode(slice_of(b->mem, b->len), "T", "b", s, NULL, &err, &eb);
     if (batch == NULL)
         print_message("%s\n", eb.text);
     return batch;
@@ -333,7 +347,8 @@ static void test_received_retried_message_shows_its_first_topic(void **state)
     struct bytes *b = calloc(1, sizeof *b);
     int err = 0;
     add_record(b, "%RETRY%g", "RETRY_TOPIC\001Orders\002", SLICE_LIT("x"), 0, 7);
-    struct received_batch *batch = received_batch_decode(slice_of(b->mem, b->len), "%RETRY%g", "b", NULL, NULL, &err, NULL);
+    struct received_batch *batch =
+        received_batch_decode(slice_of(b->mem, b->len), "%RETRY%g", "b", NULL, NULL, &err, NULL);
     assert_string_equal(batch->messages[0].topic, "Orders");
     received_batch_unref(batch);
     free(b);

@@ -62,7 +62,8 @@ static int teardown(void **state)
     return 0;
 }
 
-static int send_text(struct fixture *f, const char *topic, const char *body, struct cjmq_send_result *result, struct cjmq_error *error)
+static int send_text(struct fixture *f, const char *topic, const char *body, struct cjmq_send_result *result,
+                     struct cjmq_error *error)
 {
     struct cjmq_message m = {.topic = topic, .body = body, .body_len = strlen(body)};
     return cjmq_send(f->producer, &m, result, error);
@@ -76,8 +77,14 @@ static void test_send_one_message_is_stored_where_the_result_says(void **state)
     struct cjmq_send_result r;
     struct cjmq_error error = {0};
     struct cjmq_property color = {"color", "red"};
-    struct cjmq_message m = {.topic = "T", .body = "hello", .body_len = 5, .tags = "A", .keys = "k", .properties = &color,
-                             .property_count = 1, .delay_level = 3};
+    struct cjmq_message m = {.topic = "T",
+                             .body = "hello",
+                             .body_len = 5,
+                             .tags = "A",
+                             .keys = "k",
+                             .properties = &color,
+                             .property_count = 1,
+                             .delay_level = 3};
     if (cjmq_send(f->producer, &m, &r, &error) != 0)
         fail_msg("%s", error.text);
     assert_int_equal(r.status, CJMQ_SEND_OK);
@@ -88,7 +95,8 @@ static void test_send_one_message_is_stored_where_the_result_says(void **state)
     assert_int_equal(fake_queue_size(&f->cluster, 0, "T", r.queue_id), 1);
     char properties[512], expected[512];
     fake_last_properties(&f->cluster, 0, properties, sizeof properties);
-    snprintf(expected, sizeof expected, "UNIQ_KEY\001%s\002TAGS\001A\002KEYS\001k\002DELAY\0013\002color\001red\002", r.message_id);
+    snprintf(expected, sizeof expected,
+             "UNIQ_KEY\001%s\002TAGS\001A\002KEYS\001k\002DELAY\0013\002color\001red\002", r.message_id);
     assert_string_equal(properties, expected);
 }
 
