@@ -50,6 +50,8 @@ static int map_new(struct store_queue *q, int64_t file, int fd, bool writable, s
     void *mem = file_map(fd, 0, (size_t)cq_file_bytes(q->shared), writable);
     if (mem == NULL)
         return ERR_IO;
+    if (writable)
+        file_map_random(mem, (size_t)cq_file_bytes(q->shared));
     struct cq_map *map = mem_zalloc(sizeof *map);
     map->refs = 1;
     map->shared = q->shared;

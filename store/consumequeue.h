@@ -34,6 +34,7 @@ struct cq_shared {
     char *dir;           /* owned: root/consumequeue */
     int64_t file_entries;
     _Atomic unsigned maps; /* files mapped at the moment */
+    struct cq_entry newest_loaded; /* the kept entry furthest in the log, as loading found; size 0: none */
 };
 
 /* One mapped file. */

@@ -39,17 +39,50 @@ static int note_file(void *arg, const char *name)
     return 0;
 }
 
-/* Does the entry at `index` of the file stay? Monotone over the file: true for the front, false from some
- * entry on. */
-static int entry_stays(int fd, int64_t index, int64_t cut, bool *stays)
+/* The entry at `index` of the file, all zero behind its end. */
+static int read_entry(int fd, int64_t index, struct cq_entry *out)
 {
     uint8_t raw[CQ_ENTRY_BYTES];
     int n = file_read(fd, raw, sizeof raw, index * CQ_ENTRY_BYTES);
     if (n < 0)
         return n;
-    struct cq_entry e = n == (int)sizeof raw ? consumequeue_decode(raw) : (struct cq_entry){0};
-    *stays = e.size > 0 && e.phys_offset >= 0 && (e.size == CQ_FILLER_SIZE || e.phys_offset < cut);
+    *out = n == (int)sizeof raw ? consumequeue_decode(raw) : (struct cq_entry){0};
     return 0;
+}
+
+/* Finds how many entries at the front of the file stay. Staying is monotone: true for the front, false from
+ * some entry on. Growing strides first: most queues are short, and then only the file's first page is read. */
+static int search_end(int fd, int64_t file_entries, int64_t cut, int64_t *entries)
+{
+    int64_t low = 0, high = file_entries, stride = 1;
+    bool bounded = false;
+    while (low < high) {
+        int64_t at = bounded ? low + (high - low) / 2 : low + stride < high ? low + stride - 1 : high - 1;
+        struct cq_entry e;
+        int rc = read_entry(fd, at, &e);
+        if (rc != 0)
+            return rc;
+        if (e.size > 0 && e.phys_offset >= 0 && (e.size == CQ_FILLER_SIZE || e.phys_offset < cut)) {
+            low = at + 1;
+            stride *= 2;
+        } else {
+            high = at;
+            bounded = true;
+        }
+    }
+    *entries = low;
+    return 0;
+}
+
+/* Remembers the newest entry of all queues, so that recovery need not map each for it. */
+static void note_newest(struct store_queue *q, int fd, int64_t entries)
+{
+    struct cq_entry e = {0};
+    while (entries > 0 && read_entry(fd, entries - 1, &e) == 0 && cq_entry_is_filler(&e))
+        entries--;
+    struct cq_entry *newest = &q->shared->newest_loaded;
+    if (entries > 0 && (newest->size == 0 || e.phys_offset > newest->phys_offset))
+        *newest = e;
 }
 
 /* Number of entries at the front of the file that stay; what is behind them is zeroed unless everything is
@@ -69,23 +102,19 @@ static int find_end_in_file(struct store_queue *q, int64_t file, int64_t cut, in
         free(path);
         return rc;
     }
-    int64_t size = file_size(fd), low = 0, high = q->shared->file_entries;
+    int64_t size = file_size(fd), low = 0;
     if (size != cq_file_bytes(q->shared) && size != 0)
         rc = errbuf_set(eb, ERR_CORRUPT,
                         "%s has %" PRId64 " bytes, expected %" PRId64
                         ": set mappedFileSizeConsumeQueue to the size that this store was "
                         "made with, or remove the folder consumequeue to have it built anew",
                         path, size, cq_file_bytes(q->shared));
-    while (rc == 0 && low < high) {
-        int64_t middle = low + (high - low) / 2;
-        bool stays;
-        rc = entry_stays(fd, middle, cut, &stays);
+    if (rc == 0) {
+        rc = search_end(fd, q->shared->file_entries, cut, &low);
         if (rc != 0)
             errbuf_format(eb, "cannot read %s: %s", path, strerror(errno));
-        else if (stays)
-            low = middle + 1;
         else
-            high = middle;
+            note_newest(q, fd, low);
     }
     if (rc == 0 && cut != INT64_MAX && low < q->shared->file_entries && size != 0) {
         rc = file_zero_range(fd, low * CQ_ENTRY_BYTES, size - low * CQ_ENTRY_BYTES);

@@ -157,6 +157,11 @@ void *file_map(int fd, int64_t offset, size_t bytes, bool writable)
     return p == MAP_FAILED ? NULL : p;
 }
 
+void file_map_random(void *p, size_t bytes)
+{
+    (void)madvise(p, bytes, MADV_RANDOM);
+}
+
 void file_unmap(void *p, size_t bytes)
 {
     if (p != NULL)

@@ -29,6 +29,9 @@ int file_sync_range_start(int fd, int64_t offset, int64_t bytes); /* begin writi
 int file_sync_range_wait(int fd, int64_t offset, int64_t bytes);
 int file_drop_cache(int fd, int64_t offset, int64_t bytes);
 void *file_map(int fd, int64_t offset, size_t bytes, bool writable); /* NULL on failure */
+/* No read-ahead for this map: a fault brings in one page instead of what the device is set to (4 MiB here and
+ * there, a millisecond and more of clearing pages when the file is fresh). */
+void file_map_random(void *p, size_t bytes);
 void file_unmap(void *p, size_t bytes);
 int file_map_sync(void *p, size_t bytes); /* msync of a consume queue or index range */
 int file_remove(const char *path);

@@ -118,6 +118,8 @@ int index_file_map(struct index_file *f, struct errbuf *eb)
     if (rc == 0) {
         f->map = file_map(fd, 0, (size_t)file_bytes(f), true);
         rc = f->map == NULL ? ERR_IO : 0;
+        if (rc == 0)
+            file_map_random(f->map, (size_t)file_bytes(f));
     }
     if (rc != 0) {
         errbuf_format(eb, "cannot map %s: %s", f->path, strerror(errno));
@@ -306,6 +308,7 @@ bool index_file_query(const struct index_file *f, int32_t hash, int64_t begin_ms
     file_close(fd);
     if (map == NULL)
         return true;
+    file_map_random(map, (size_t)file_bytes(f));
     bool more = walk_chain(f, map, hash, begin_ms, end_ms, each, arg);
     file_unmap(map, (size_t)file_bytes(f));
     return more;

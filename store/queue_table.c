@@ -146,6 +146,7 @@ static int load_topic(void *arg, const char *name)
 int queue_table_load(struct queue_table *t, int64_t cut, struct errbuf *eb)
 {
     struct load_walk walk = {.table = t, .cut = cut, .eb = eb};
+    t->shared.newest_loaded = (struct cq_entry){0};
     int rc = file_make_dirs(t->shared.dir);
     if (rc != 0)
         return errbuf_set(eb, rc, "cannot make the folder %s: %s", t->shared.dir, strerror(errno));

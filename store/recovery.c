@@ -266,39 +266,28 @@ static bool mark_is_good(struct recovery *rec, const struct checkpoint *c)
     return true;
 }
 
-/* Newest entry of all queues. */
-static bool newest_entry(struct store *s, struct cq_entry *newest, int64_t *sum, unsigned *count)
+/* Sum of the queues' ends and number of queues with entries, as the mark has them. */
+static void sum_queues(struct store *s, int64_t *sum, unsigned *count)
 {
     struct store_queue *q;
-    bool found = false;
     *sum = 0;
     *count = 0;
     for (unsigned i = 0; (q = queue_table_nth(&s->queues, i)) != NULL; i++) {
         int64_t next = atomic_load(&q->next);
-        struct cq_entry e;
         *sum += next;
         *count += next > 0;
-        for (int64_t at = next - 1; at >= 0 && consumequeue_get(q, at, &e) == 0; at--) {
-            if (cq_entry_is_filler(&e))
-                continue;
-            if (!found || e.phys_offset > newest->phys_offset)
-                *newest = e;
-            found = true;
-            break;
-        }
-        consumequeue_close(q); /* ten thousand queues would be ten thousand maps */
     }
-    return found;
 }
 
 /* After an orderly stop: where the scan begins; -1 when queues and log do not belong together. */
 static int64_t clean_start(struct recovery *rec, const struct checkpoint *c)
 {
     struct store *s = rec->store;
-    struct cq_entry newest = {0};
+    struct cq_entry newest = s->queues.shared.newest_loaded;
     int64_t sum, begin = commitlog_begin(&s->log);
     unsigned count;
-    bool any = newest_entry(s, &newest, &sum, &count);
+    bool any = newest.size > 0;
+    sum_queues(s, &sum, &count);
     bool mark = mark_is_good(rec, c);
     int64_t queues_end = any ? newest.phys_offset + newest.size : begin;
     if (mark && queues_end <= c->log_end)
