@@ -27,7 +27,7 @@ struct broker_entry {
     int data_center;
     int64_t shard_id;
     unsigned management_port, replication_port, offset_port; /* offset_port may exceed 65535 (port + 10000) */
-    int64_t rocketmq_id; /* for RocketMQ clients: 0 for a master; 1, 2, ... for the others of a group, in order */
+    int64_t rocketmq_id; /* for RocketMQ: 0 for a master; 1, 2, ... for the others of a group, in order */
 };
 
 struct broker_document;

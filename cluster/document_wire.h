@@ -1,7 +1,7 @@
 /* document_wire.h - how brokers and tools talk to a registry about documents: request codes 7001 to 7005 of
- * remoting/codes.h, the names of their ext fields, and the shape of their bodies. Ordinary remoting commands; other
- * name servers answer them with code 3, which a broker takes as "this is no CJMQ registry" and then lives without
- * documents.
+ * remoting/codes.h, the names of their ext fields, and the shape of their bodies. Ordinary remoting commands;
+ * other name servers answer them with code 3, which a broker takes as "this is no CJMQ registry" and then
+ * lives without documents.
  *
  * CJMQ_DOCUMENT_GET 7001      broker -> registry
  *   ext     name = broker | topic; version (optional: that version, else the current one)
@@ -9,23 +9,25 @@
  *
  * CJMQ_DOCUMENT_WATCH 7002    broker -> registry, once per connection
  *   ext     brokerAddr (the watcher's own "ip:port"; may be empty)
- *   answer  0, ext brokerVersion, topicVersion: current versions, 0 when there is no such document. The watcher then
- *           asks for what it lacks by 7001; from the answer on, every change is pushed on this connection.
+ *   answer  0, ext brokerVersion, topicVersion: current versions, 0 when there is no such document. The
+ *           watcher then asks for what it lacks by 7001; from the answer on, every change is pushed on this
+ *           connection.
  *
  * CJMQ_DOCUMENT_CHANGED 7003  registry -> broker, oneway
  *   ext     name, version, timestamp
- *   body    the whole document, compact JSON. Versions of one document only grow (a rollback makes a new one); a
- *           watcher ignores a version that is not larger than the one it has from this registry.
+ *   body    the whole document, compact JSON. Versions of one document only grow (a rollback makes a new
+ *           one); a watcher ignores a version that is not larger than the one it has from this registry.
  *
  * CJMQ_DOCUMENT_COMMAND 7004  broker (for its telnet console) or tool -> registry
  *   ext     name; action = get | set | check | history | diff | rollback; user, password;
  *           peer: address of the operator's session, for the history;
- *           version: get, rollback: which one; diff: from. 0 or absent: the current one, for diff and rollback the
- *                    one before it;
+ *           version: get, rollback: which one; diff: from. 0 or absent: the current one, for diff and
+ *                    rollback the one before it;
  *           version2: diff: to (0: the current one); history: number of entries (0: 20)
  *   body    the JSON text as typed, for set and check
- *   answer  0, ext outcome (below), status (telnet status number of JMQ), version (current after the command),
- *           warnings (their number), body the text; 16: wrong user or password (remark). All actions need them.
+ *   answer  0, ext outcome (below), status (telnet status number of JMQ), version (current after the
+ *           command), warnings (their number), body the text; 16: wrong user or password (remark).
+ *           All actions need both.
  *
  *     outcome   means                                                 telnet reply
  *     done      stored; body: warnings, one per line                  document_reply_done()
@@ -37,12 +39,12 @@
  *     text      history, diff: body is text for people                telnet_reply_text()
  *
  * CJMQ_CLUSTER_STATUS 7005    anyone -> registry
- *   answer  0, body: JSON array, one object for each broker of the document and each live one, sorted by group, role
- *           and address:
+ *   answer  0, body: JSON array, one object for each broker of the document and each live one, sorted by
+ *           group, role and address:
  *     {"address":"1.2.3.4:50088","group":"g","role":"MASTER","permission":"FULL","alive":true,
  *      "lastHeartbeat":1700000000000,"source":"document"|"properties","brokerId":0,
  *      "cluster":"DefaultCluster","alias":"g_m","syncMode":"SYNCHRONOUS"}
- *           lastHeartbeat 0: not alive; cluster only when alive; alias and syncMode only when the document says. */
+ *           lastHeartbeat 0: not alive; cluster only when alive; alias, syncMode only from the document. */
 #ifndef CJMQ_CLUSTER_DOCUMENT_WIRE_H
 #define CJMQ_CLUSTER_DOCUMENT_WIRE_H
 

@@ -112,7 +112,7 @@ static int load_version(struct documents *d, enum cluster_document which, int64_
         log_passed_over(which, version, reason.text);
     } else if (rc != 0) {
         (void)errbuf_set(eb, rc, "%s", reason.text);
-    } else if (rc == 0) {
+    } else {
         rc = parse(d, which, buf_slice(&text), &c, &problems);
         if (rc != 0) {
             struct buf why = {0};

@@ -1,4 +1,4 @@
-/* fuzz_documents.c - JSON documents and bodies: whatever comes in, what is accepted is standard JSON that is accepted again and
+/* fuzz_documents.c - JSON documents and bodies: what is accepted is standard JSON that is accepted again and
  * says the same; every refusal has a reason. */
 #include "base/json_dialect.h"
 #include "cluster/bodies.h"

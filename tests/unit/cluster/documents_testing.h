@@ -1,4 +1,4 @@
-/* documents_testing.h - shared by the tests of documents: parse and compare, texts of refusals and warnings. */
+/* documents_testing.h - parse, and compare texts of refusals and warnings. */
 #ifndef CJMQ_TESTS_UNIT_CLUSTER_DOCUMENTS_TESTING_H
 #define CJMQ_TESTS_UNIT_CLUSTER_DOCUMENTS_TESTING_H
 

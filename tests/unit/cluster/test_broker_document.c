@@ -1,4 +1,4 @@
-/* test_broker_document.c - the broker document: what JMQ's guides print, derived values, refusals and warnings to the letter. */
+/* test_broker_document.c - what JMQ's guides print, derived values, refusals and warnings to the letter. */
 #include "documents_testing.h"
 
 #define BROKER(more) "[{\"ip\":\"192.168.1.5\",\"port\":50088" more "}]"
