@@ -4,7 +4,7 @@
  *   NEW, ROUTE, PAUSED -> SENT  call_attempt()   the request is handed to remoting
  *   SENT   -> SENT     call_failed()         another broker is there
  *   SENT   -> PAUSED   call_failed()         only the broker that failed is there
- *   any    -> (done)   call_finish()         the user's callback, then back to the pool
+ *   any    -> (done)   call_tell()           the user's callback, then back to the pool
  * A call that is SENT when its producer goes is finished at once and freed when remoting gives it back.
  * Threads: the client's reactor, but for send_call_start() (any). */
 #include "client/send.h"
