@@ -209,6 +209,7 @@ static void serve_held(struct broker_lane *lane, struct held_pull *p, bool may_h
         held_pull_free(p);
         return;
     }
+    p->held.queue = target.queue; /* another one when the topic was deleted and made anew */
     for (;;) {
         struct fetch_read *read = fetch_read_messages(lane, p->held.queue, p->held.offset, p->max_messages,
                                                       p->subscription);

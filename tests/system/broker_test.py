@@ -1,5 +1,6 @@
 """Drives a real broker with raw frames. MQBROKER names the program; arguments go to unittest."""
 import os
+import random
 import re
 import shutil
 import signal
@@ -369,6 +370,54 @@ class OffsetsAndQueries(OneBroker):
         self.assertNotIn("DELAY", dead.properties)
         self.assertEqual(self.c.call(SEND_BACK, dict(ext, offset=1 << 40)).code, 1)
         self.assertEqual(self.c.call(SEND_BACK, dict(ext, offset=phys, group="nobody")).code, 26)
+
+
+class Malformed(unittest.TestCase):
+    """Requests damaged at random: each is answered or its connection closed, and the broker serves on."""
+
+    def test_damaged_requests_are_answered_or_refused(self):
+        seed = random.randrange(1 << 32)
+        rng = random.Random(seed)
+        batch = encode_batch([(b"one", {"KEYS": "k"}), (b"two", {"TAGS": "t"}), (b"", {})])
+        requests = [
+            send_request("Damaged", b"body", properties={"KEYS": "k", "TAGS": "t"}), send_request("Damaged", b"body", code=SEND),
+            send_request("Damaged", batch, code=SEND_BATCH, batch=True), send_request("%RETRY%group", b"x", reconsume=1),
+            (PULL, {"consumerGroup": "g", "topic": "Damaged", "queueId": 0, "queueOffset": 0, "maxMsgNums": 32, "sysFlag": 4,
+                    "subscription": "a || b", "subVersion": 1}, b""),
+            (QUERY_OFFSET, {"consumerGroup": "g", "topic": "Damaged", "queueId": 0}, b""),
+            (UPDATE_OFFSET, {"consumerGroup": "g", "topic": "Damaged", "queueId": 0, "commitOffset": 1}, b""),
+            (SEARCH_OFFSET, {"topic": "Damaged", "queueId": 0, "timestamp": 1}, b""),
+            (QUERY_MESSAGE, {"topic": "Damaged", "key": "k", "maxNum": 3, "beginTimestamp": 0, "endTimestamp": 1 << 50}, b""),
+            (VIEW_MESSAGE, {"offset": 0}, b""),
+            (SEND_BACK, {"group": "g", "offset": 0, "delayLevel": 0, "maxReconsumeTimes": 2}, b""),
+        ]
+        odd_values = ["", "-1", "99999999999999999999", "2147483648", "-9223372036854775808", "x", "true", "%", "a" * 300, "\u0001\u0002", "\u00e9"]
+        with Broker() as broker:
+            c = broker.connect()
+            for n in range(3000):
+                code, ext, body = rng.choice(requests)
+                ext, body = dict(ext), bytearray(body)
+                for _ in range(rng.randrange(3)):
+                    key = rng.choice(list(ext))
+                    if rng.random() < 0.3 and len(ext) > 1:
+                        del ext[key]
+                    else:
+                        ext[key] = rng.choice(odd_values)
+                for _ in range(rng.randrange(4)):
+                    if body:
+                        body[rng.randrange(len(body))] = rng.randrange(256)
+                if rng.random() < 0.2:
+                    del body[rng.randrange(len(body) + 1):]
+                frame = c.call(code, ext, bytes(body))
+                self.assertTrue(frame.code == 0 or frame.remark or frame.code in (19, 20, 21), (seed, n, frame))
+            self.assertEqual(c.send("Damaged", b"fine").code, 0, "seed %d" % seed)
+            for n in range(300):  # now the frame itself
+                broken = bytearray(encode_frame(*rng.choice(requests), opaque=1))
+                for _ in range(rng.randrange(1, 6)):
+                    broken[rng.randrange(4, len(broken))] = rng.randrange(256)
+                with broker.connect().sock as sock:
+                    sock.sendall(broken)
+            self.assertEqual(broker.connect().send("Damaged", b"fine").code, 0, "seed %d" % seed)
 
 
 class Operation(unittest.TestCase):
