@@ -58,8 +58,11 @@ static void do_chores(struct store *s)
     if (is_due(&h->queues_ms, s->opt.consumequeue_flush_interval_ms) &&
         store_flush_queues(s, QUEUES_PER_FLUSH) != 0)
         log_warn("writing queues back failed effect=\"tried again; a crash costs a longer recovery\"");
-    if (is_due(&h->checkpoint_ms, s->opt.checkpoint_interval_ms) && atomic_load(&s->state) != STORE_FAILED)
+    if (is_due(&h->checkpoint_ms, h->checkpoint_soon ? 0 : s->opt.checkpoint_interval_ms) &&
+        atomic_load(&s->state) != STORE_FAILED) {
         (void)store_write_checkpoint(s); /* says so itself */
+        h->checkpoint_soon = false;
+    }
     if (is_due(&h->clean_ms, s->opt.clean_interval_ms))
         store_retain(s);
     if (is_due(&h->sweep_ms, SWEEP_MS) || atomic_load(&s->queues.shared.maps) > MAPS_MAX)

@@ -15,6 +15,7 @@ struct housekeeper {
     pthread_cond_t wake;
     bool stop;
     /* --- its thread: monotonic times of the last run of each chore --- */
+    bool checkpoint_soon; /* set before it starts: a crash was recovered, and the next need not repeat the work */
     int64_t queues_ms, checkpoint_ms, clean_ms, sweep_ms;
 
     pthread_mutex_t chores_lock; /* checkpoints and retention also run on callers' threads */

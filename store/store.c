@@ -166,6 +166,7 @@ int store_open(const struct store_options *options, struct store **out, struct s
         return rc;
     }
     store_check_disk(s);
+    s->housekeeper.checkpoint_soon = !report->clean_stop;
     start_threads(s);
     log_info("store open dir=%s clean_stop=%s log_begin=%" PRId64 " log_end=%" PRId64
              " records_checked=%" PRId64 " bytes_truncated=%" PRId64 " ms=%" PRId64,

@@ -196,6 +196,23 @@ static void test_recovery_crash_begins_at_the_mark(void **state)
     assert_recovers(320);
 }
 
+static bool mark_is_at_the_end(void *arg)
+{
+    struct store *s = arg;
+    struct checkpoint c;
+    return checkpoint_read(dir, &c, NULL) == 0 && c.has_mark && c.log_end == store_written(s);
+}
+
+static void test_recovery_crash_recovered_is_marked_soon(void **state)
+{
+    (void)state;
+    struct workload w = {0, 20};
+    fixture_crash(crash_after_appends, &w);
+    struct store *s = fixture_open(&options);
+    fixture_wait(mark_is_at_the_end, s); /* although the interval is an hour */
+    store_close(s);
+}
+
 static void test_recovery_crash_twice_in_a_row_loses_nothing(void **state)
 {
     (void)state;
@@ -497,6 +514,7 @@ int main(void)
         T(test_recovery_log_ahead_of_queues_is_dispatched),
         T(test_recovery_crash_keeps_everything_written),
         T(test_recovery_crash_begins_at_the_mark),
+        T(test_recovery_crash_recovered_is_marked_soon),
         T(test_recovery_crash_twice_in_a_row_loses_nothing),
         T(test_recovery_crash_without_checkpoint_scans_the_log),
         T(test_recovery_crash_without_queues_rebuilds_them),
