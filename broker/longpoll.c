@@ -304,7 +304,7 @@ void longpoll_drain(struct longpoll *l)
     l->draining = true;
     for (unsigned i = 0; i < WHEEL_SLOTS; i++)
         while (!list_empty(&l->wheel[i]))
-            end_held(l, HELD_OF(l->wheel[i].next, in_time), HELD_DROPPED);
+            end_held(l, HELD_OF(l->wheel[i].next, in_time), HELD_TIMEOUT);
 }
 
 /* --- life --- */

@@ -19,7 +19,7 @@ struct longpoll_shared;
 enum held_end {
     HELD_ARRIVED, /* messages came: read again; answer, or longpoll_hold() again */
     HELD_TIMEOUT, /* read once more and answer */
-    HELD_DROPPED, /* the connection closed or the broker stops: give it up */
+    HELD_DROPPED, /* the connection closed: give it up */
 };
 
 struct held_link {
@@ -51,7 +51,8 @@ int longpoll_hold(struct longpoll *l, struct held *h);
 void longpoll_notify(struct longpoll *l, struct store_queue *queue);
 /* Ends all pulls of an owner with HELD_DROPPED. */
 void longpoll_drop_owner(struct longpoll *l, struct held_owner *owner);
-/* Ends all with HELD_DROPPED and holds no more. */
+/* Ends all with HELD_TIMEOUT and holds no more: a client that is answered before its connection closes carries on at once, while some wait
+ * for a lost answer until their own timeout (Java 4.9, Go: up to 30 s). */
 void longpoll_drain(struct longpoll *l);
 
 /* --- life: main thread, before the reactors start and after they ended --- */
