@@ -5,7 +5,7 @@
  *
  * CJMQ_DOCUMENT_GET 7001      broker -> registry
  *   ext     name = broker | topic; version (optional: that version, else the current one)
- *   answer  0, ext version, timestamp (ms), body compact JSON; 22: no such document or version; 1: unknown name
+ *   answer  0, ext version, timestamp (ms), body compact JSON; 22: none such; 1: unknown name
  *
  * CJMQ_DOCUMENT_WATCH 7002    broker -> registry, once per connection
  *   ext     brokerAddr (the watcher's own "ip:port"; may be empty)

@@ -1,4 +1,4 @@
-/* test_topic_document.c - what JMQ's guides print, defaults, policies, refusals and warnings to the letter. */
+/* test_topic_document.c - what JMQ's guides print, defaults, policies, refusals, warnings, to the letter. */
 #include "documents_testing.h"
 
 #define TOPIC(more) "[{\"topic\":\"t\",\"groups\":[\"g\"]" more "}]"
