@@ -51,7 +51,7 @@ static int read_entry(int fd, int64_t index, struct cq_entry *out)
 }
 
 /* Finds how many entries at the front of the file stay. Staying is monotone: true for the front, false from
- * some entry on. Growing strides first: most queues are short, and then only the file's first page is read. */
+ * some entry on. Growing strides first: most queues are short, and then only the first page is read. */
 static int search_end(int fd, int64_t file_entries, int64_t cut, int64_t *entries)
 {
     int64_t low = 0, high = file_entries, stride = 1;

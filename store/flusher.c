@@ -142,8 +142,8 @@ static int flush_as_owner(struct store *s)
     int rc = flush_written(s);
     pthread_mutex_lock(&f->lock);
     f->busy = false;
-    /* The thread tells those who asked meanwhile that durable moved; others may wait for `busy`. With neither,
-     * a lone producer's flush must not cost a wake-up. */
+    /* The thread tells those who asked meanwhile that durable moved; others may wait for `busy`. With
+     * neither, a lone producer's flush must not cost a wake-up. */
     if (f->requested || f->waiters > 0)
         pthread_cond_broadcast(&f->wake);
     return rc;

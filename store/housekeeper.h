@@ -14,9 +14,9 @@ struct housekeeper {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool stop;
-    /* --- its thread: monotonic times of the last run of each chore --- */
-    bool checkpoint_soon; /* set before it starts: a crash was recovered, and the next need not repeat the work */
-    int64_t queues_ms, checkpoint_ms, clean_ms, sweep_ms;
+    /* --- its thread --- */
+    bool checkpoint_soon; /* set before it starts: a crash was recovered, the next must not repeat the work */
+    int64_t queues_ms, checkpoint_ms, clean_ms, sweep_ms; /* monotonic: last run of each chore */
 
     pthread_mutex_t chores_lock; /* checkpoints and retention also run on callers' threads */
 };

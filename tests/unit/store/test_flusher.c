@@ -38,8 +38,8 @@ static int teardown(void **state)
 static int64_t append_unflushed(int n)
 {
     struct append_batch *b = append_batch_new(store, 65536);
-    assert_int_equal(append_batch_add(b, fixture_queue(store, "T", 0), fixture_message("T", 0, n, 100), false),
-                     0);
+    struct store_queue *q = fixture_queue(store, "T", 0);
+    assert_int_equal(append_batch_add(b, q, fixture_message("T", 0, n, 100), false), 0);
     assert_int_equal(store_append(store, b, NULL), 0);
     int64_t end = append_batch_result(b, 0)->end_offset;
     append_batch_free(b);
