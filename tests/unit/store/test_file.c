@@ -10,7 +10,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-/* The system's pwrite, made to write at most `write_max` bytes at once and to be interrupted each other time. */
+/* The system's pwrite, made to write at most `write_max` bytes and to be interrupted each other time. */
 ssize_t __real_pwrite64(int fd, const void *p, size_t n, off_t offset);
 ssize_t __wrap_pwrite64(int fd, const void *p, size_t n, off_t offset);
 static size_t write_max;
