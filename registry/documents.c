@@ -309,14 +309,14 @@ static void append_history_row(void *arg, const struct document_version *v)
     struct buf *out = arg;
     buf_printf(out, "%7lld  ", (long long)v->version);
     append_time(out, v->time_ms);
-    buf_printf(out, "  %8lld  %-12s  %-21s  %s\n", (long long)v->bytes, v->user, v->peer, v->origin);
+    buf_printf(out, "  %8lld  %-12s  %-47s  %s\n", (long long)v->bytes, v->user, v->peer, v->origin);
 }
 
 void documents_history(struct documents *d, enum cluster_document which, unsigned limit,
                        struct document_outcome *out)
 {
     struct errbuf eb = {0};
-    buf_printf(&out->text, "%7s  %-23s  %8s  %-12s  %-21s  %s\n", "version", "time", "bytes", "user", "from",
+    buf_printf(&out->text, "%7s  %-23s  %8s  %-12s  %-47s  %s\n", "version", "time", "bytes", "user", "from",
                "how");
     size_t head = buf_len(&out->text);
     int rc = registry_db_history(d->options.db, which, limit, append_history_row, &out->text, &eb);

@@ -141,10 +141,11 @@ static void test_documents_rollback_makes_a_new_version(void **state)
     documents_diff(f->documents, CLUSTER_DOCUMENT_TOPIC, 1, 3, &out);
     expect(&out, DOCUMENT_TEXT, "topic document, version 1 -> version 3\nno difference\n");
     documents_history(f->documents, CLUSTER_DOCUMENT_TOPIC, 1, &out);
-    expect(
-        &out, DOCUMENT_TEXT,
-        "version  time                        bytes  user          from                   how\n"
-        "      3  2025-11-21 08:39:57 UTC        41  jmq           1.2.3.4:5              rollback to 1\n");
+    expect(&out, DOCUMENT_TEXT,
+           "version  time                        bytes  user          from                                   "
+           "          how\n"
+           "      3  2025-11-21 08:39:57 UTC        41  jmq           1.2.3.4:5                              "
+           "          rollback to 1\n");
 }
 
 static void test_documents_damaged_newest_version_gives_way_to_the_one_before(void **state)
