@@ -123,7 +123,7 @@ static bool first_file_is_dropped(void *arg)
     return dropped;
 }
 
-static void test_log_keeper_drops_pages_behind_unless_a_reader_is_near(void **state)
+static void test_log_keeper_drops_pages_behind_the_tail(void **state)
 {
     (void)state;
     options.page_drop_behind_bytes = 1 << 20;
@@ -152,7 +152,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_log_keeper_makes_the_next_file_at_half),
         T(test_log_keeper_fills_files_while_appends_go_on_and_harms_none),
-        T(test_log_keeper_drops_pages_behind_unless_a_reader_is_near),
+        T(test_log_keeper_drops_pages_behind_the_tail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
