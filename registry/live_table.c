@@ -290,12 +290,22 @@ static void place_broker(struct live_table *t, struct live_broker *b, const stru
     group_add(g, b);
 }
 
+static bool group_has_topic(const struct live_table *t, struct slice name, const struct live_group *g)
+{
+    struct live_topic *topic = live_table_lookup_topic(t, name);
+    return topic != NULL && topic_queue(topic, g) != NULL;
+}
+
+/* `only_new`: nothing changed by the version's account. Two topics created at once can come in two registrations with
+ * one version (Apache's 5.x brokers), so a topic that the group has not announced yet is taken all the same. */
 static int take_topics(struct live_table *t, const struct live_broker *b, const struct live_registration *r,
-                       struct errbuf *eb)
+                       bool only_new, struct errbuf *eb)
 {
     unsigned left_out = 0;
     for (unsigned i = 0; i < r->body->topics.count; i++) {
         const struct topic_config *c = &r->body->topics.items[i];
+        if (only_new && group_has_topic(t, slice_str(c->name), b->group))
+            continue;
         struct live_queue q = {
             .read_queues = c->read_queues,
             .write_queues = c->write_queues,
@@ -348,8 +358,6 @@ int live_table_register(struct live_table *t, const struct live_registration *r,
     take_identity(b, r);
     bool changed = *change != LIVE_KNOWN || !data_version_equal(&b->version, &r->body->topics.version);
     b->version = r->body->topics.version;
-    /* Only masters announce topics, and only what may have changed is taken in. */
-    if (r->broker_id == 0 && (changed || master_new))
-        return take_topics(t, b, r, eb);
-    return 0;
+    /* Only masters announce topics. */
+    return r->broker_id == 0 ? take_topics(t, b, r, !changed && !master_new, eb) : 0;
 }

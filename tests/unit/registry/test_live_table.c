@@ -50,12 +50,23 @@ static void test_live_table_topics_come_from_masters_with_a_new_version(void **s
     assert_null(live_table_lookup_topic(&t, SLICE_LIT("S")));
     sample_add(&t, (struct sample_broker){.address = "h:1", .group = "g", .topic = "T", .version = 1});
     assert_non_null(live_table_lookup_topic(&t, SLICE_LIT("T")));
-    sample_add(&t, (struct sample_broker){.address = "h:1", .group = "g", .topic = "U", .version = 1});
-    assert_null(live_table_lookup_topic(&t, SLICE_LIT("U")));
     sample_add(&t, (struct sample_broker){.address = "h:1", .group = "g", .topic = "U", .version = 2});
     assert_non_null(live_table_lookup_topic(&t, SLICE_LIT("U")));
     /* RocketMQ 4.9 never removes a topic here */
     assert_non_null(live_table_lookup_topic(&t, SLICE_LIT("T")));
+    live_table_fini(&t);
+}
+
+static void test_live_table_same_version_adds_a_topic_but_changes_none(void **state)
+{
+    (void)state;
+    struct live_table t = {0};
+    sample_add(&t, (struct sample_broker){.address = "h:1", .group = "g", .topic = "T", .version = 1});
+    assert_int_equal(live_table_set_write_perm(&t, SLICE_LIT("g"), false), 1);
+    sample_add(&t, (struct sample_broker){.address = "h:1", .group = "g", .topic = "T", .version = 1});
+    assert_int_equal(live_table_lookup_topic(&t, SLICE_LIT("T"))->queues[0].perm & 2, 0);
+    sample_add(&t, (struct sample_broker){.address = "h:1", .group = "g", .topic = "U", .version = 1});
+    assert_non_null(live_table_lookup_topic(&t, SLICE_LIT("U")));
     live_table_fini(&t);
 }
 
@@ -137,6 +148,7 @@ int main(void)
         cmocka_unit_test(test_live_table_broker_expires_after_its_time),
         cmocka_unit_test(test_live_table_closed_connection_drops_only_its_brokers),
         cmocka_unit_test(test_live_table_topics_come_from_masters_with_a_new_version),
+        cmocka_unit_test(test_live_table_same_version_adds_a_topic_but_changes_none),
         cmocka_unit_test(test_live_table_role_change_moves_the_address),
         cmocka_unit_test(test_live_table_same_id_the_newer_address_wins),
         cmocka_unit_test(test_live_table_limits_name_their_settings),
