@@ -59,8 +59,7 @@ static int open_store(struct broker *b, struct errbuf *eb)
         return err;
     if (report.clean_stop)
         log_info("store opened after a clean stop path=%s log=%" PRId64 "..%" PRId64 " took=%" PRId64 " ms",
-                 options.root_dir, report.log_begin,
-                 report.log_end, report.millis);
+                 options.root_dir, report.log_begin, report.log_end, report.millis);
     else
         log_warn("store recovered after an unclean stop path=%s log=%" PRId64 "..%" PRId64
                  " records_checked=%" PRId64 " torn_bytes_cut=%" PRId64 " took=%" PRId64 " ms",
@@ -226,8 +225,7 @@ static int start_server(struct broker *b, struct errbuf *eb)
     if (err != 0)
         return errbuf_set(eb, err,
                           "%.200s (settings: listenPort=%" PRId64 " fastListenPort=%" PRId64 " bindAddress=%s)",
-                          why.text, s->listenPort,
-                          s->fastListenPort, s->bindAddress);
+                          why.text, s->listenPort, s->fastListenPort, s->bindAddress);
     b->listen_port = remoting_server_port(b->server, 0);
     b->fast_port = count == 2 ? remoting_server_port(b->server, 1) : 0;
     return 0;

@@ -126,8 +126,7 @@ static void read_set_chunks(struct fetch_read *r)
 }
 
 struct fetch_read *fetch_read_messages(struct broker_lane *lane, struct store_queue *queue, int64_t offset,
-                                       int64_t messages_max,
-                                       struct subscription *subscription)
+                                       int64_t messages_max, struct subscription *subscription)
 {
     const struct broker_settings *settings = &lane->broker->settings;
     struct fetch_read *r = read_take(lane->fetch);

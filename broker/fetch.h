@@ -47,8 +47,7 @@ struct fetch_read {
 };
 /* Reads up to messages_max messages (bounded by the settings too) from `offset` on. Never NULL. */
 struct fetch_read *fetch_read_messages(struct broker_lane *lane, struct store_queue *queue, int64_t offset,
-                                       int64_t messages_max,
-                                       struct subscription *subscription);
+                                       int64_t messages_max, struct subscription *subscription);
 /* The record at a phys offset: status READ_FOUND or READ_REMOVED. Never NULL. */
 struct fetch_read *fetch_read_at(struct broker_lane *lane, int64_t phys_offset);
 void fetch_read_release(void *fetch_read);

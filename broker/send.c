@@ -127,7 +127,7 @@ static enum send_refusal find_target(struct send_lane *l, const struct send_orde
     }
     if (topic_is_write_protected(o->topic)) {
         errbuf_format(eb, "the topic[%.*s] is the broker's own: clients cannot send to it",
-                                                     SLICE_ARG(o->topic));
+                      SLICE_ARG(o->topic));
         return SEND_NO_PERMISSION;
     }
     bool dead = false;
@@ -145,8 +145,7 @@ static enum send_refusal find_target(struct send_lane *l, const struct send_orde
 }
 
 static enum send_refusal check_directives(struct send_lane *l, const struct send_order *o, struct target *t,
-                                          struct directives *d,
-                                          struct errbuf *eb)
+                                          struct directives *d, struct errbuf *eb)
 {
     read_directives(o->properties, d);
     /* Storing a prepared message as an ordinary one would show consumers what the producer may still take
@@ -157,7 +156,7 @@ static enum send_refusal check_directives(struct send_lane *l, const struct send
             return SEND_MESSAGE_ILLEGAL;
         }
         errbuf_format(eb, "this broker does not support transactional messages: topic %.*s",
-                                                     SLICE_ARG(o->topic));
+                      SLICE_ARG(o->topic));
         return SEND_NO_PERMISSION;
     }
     if (!d->delay)
@@ -232,8 +231,7 @@ static void message_fill(struct message *m, struct send_lane *l, const struct se
 /* Looks at all items before the first one is staged, so that a client batch is stored as a whole or not at
  * all. */
 static enum send_refusal check_items(struct send_lane *l, const struct send_order *o, struct message *m,
-                                     unsigned *count, size_t *bytes,
-                                     struct errbuf *eb)
+                                     unsigned *count, size_t *bytes, struct errbuf *eb)
 {
     struct slice rest = o->body;
     struct send_item item;
@@ -288,8 +286,7 @@ static int stage_items(struct send_lane *l, const struct send_order *o, struct s
 }
 
 enum send_refusal send_submit(struct broker_lane *lane, const struct send_order *o, send_done_fn done,
-                              const struct send_context *context,
-                              struct errbuf *eb)
+                              const struct send_context *context, struct errbuf *eb)
 {
     struct send_lane *l = lane->send;
     struct target t = {0};
@@ -324,8 +321,15 @@ enum send_refusal send_submit(struct broker_lane *lane, const struct send_order 
         send_lane_too_big(l, bytes, eb);
         return SEND_MESSAGE_ILLEGAL;
     }
-    *send_lane_stage(l) = (struct staged){.done = done, .context = *context, .queue = t.queue,
-        .meter = t.cache->meter, .first = (unsigned)first,
-                                      .count = count, .bytes = bytes, .wait_flush = d.wait};
+    *send_lane_stage(l) = (struct staged){
+        .done = done,
+        .context = *context,
+        .queue = t.queue,
+        .meter = t.cache->meter,
+        .first = (unsigned)first,
+        .count = count,
+        .bytes = bytes,
+        .wait_flush = d.wait,
+    };
     return SEND_ACCEPTED;
 }

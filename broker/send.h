@@ -75,8 +75,7 @@ struct send_order {
 
 /* Checks the order (spec 3.2) and stages its messages. SEND_ACCEPTED: done() will be called. */
 enum send_refusal send_submit(struct broker_lane *lane, const struct send_order *order, send_done_fn done,
-                              const struct send_context *context,
-                              struct errbuf *eb);
+                              const struct send_context *context, struct errbuf *eb);
 
 /* Stages one finished message into a queue without any check (a message sent back, an event of the broker's
  * own). ERR_AGAIN (busy), ERR_STATE (stopping), ERR_TOOBIG. */

@@ -85,8 +85,7 @@ static void print_properties(const struct record *r, int32_t delay_level, struct
 }
 
 static enum send_back_outcome stage(struct broker_lane *lane, const struct send_back_order *o,
-                                    const struct record *r,
-                                    const struct destination *d, send_done_fn done,
+                                    const struct record *r, const struct destination *d, send_done_fn done,
                                     const struct send_context *context, struct errbuf *eb)
 {
     int32_t level = d->dead ? 0 : o->delay_level > 0 ? o->delay_level

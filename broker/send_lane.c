@@ -327,8 +327,7 @@ int send_lane_check_room(struct send_lane *l, struct errbuf *eb)
         return errbuf_set(eb, ERR_AGAIN,
                           "%u messages wait for the disk, sendsWaitingMax=%" PRId64
                           ": the disk does not keep up",
-                          waiting,
-                          settings->sendsWaitingMax);
+                          waiting, settings->sendsWaitingMax);
     return 0;
 }
 
@@ -363,9 +362,15 @@ int send_stage_message(struct broker_lane *lane, struct store_queue *queue, cons
     int index = send_lane_add(l, queue, m, false);
     if (index < 0)
         return send_lane_too_big(l, record_size(m), eb);
-    *send_lane_stage(l) = (struct staged){.done = done, .context = *context, .queue = queue,
-        .first = (unsigned)index, .count = 1,
-                                      .bytes = record_size(m), .wait_flush = wait_flush};
+    *send_lane_stage(l) = (struct staged){
+        .done = done,
+        .context = *context,
+        .queue = queue,
+        .first = (unsigned)index,
+        .count = 1,
+        .bytes = record_size(m),
+        .wait_flush = wait_flush,
+    };
     return 0;
 }
 

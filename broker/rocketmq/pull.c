@@ -136,8 +136,7 @@ static int64_t suggest_broker(struct broker *b, const struct group_config *group
 
 /* Answers with what was read and gives `read` away. */
 static void answer(struct broker_lane *lane, struct reply_handle *handle, const struct group_config *group,
-                   struct fetch_read *read,
-                   struct outcome outcome)
+                   struct fetch_read *read, struct outcome outcome)
 {
     const struct read_result *r = &read->result;
     struct command_out_field fields[] = {

@@ -40,8 +40,7 @@ struct pull_entry *pull_cache_find_or_create(struct pull_cache *c, struct stats 
 }
 
 int pull_entry_subscription(struct pull_entry *e, struct slice expression, struct slice type, int64_t version,
-                            struct subscription **out,
-                            struct errbuf *eb)
+                            struct subscription **out, struct errbuf *eb)
 {
     bool tag = type.len == 0 || slice_eq_str(type, "TAG");
     if (e->carried == NULL || !tag || !slice_eq(slice_of(e->expression, e->expression_len), expression)) {

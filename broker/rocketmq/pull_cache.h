@@ -38,8 +38,7 @@ struct pull_entry *pull_cache_find_or_create(struct pull_cache *c, struct stats 
 /* Compiles the carried expression unless it is the one compiled last. Borrowed; 0 or as
  * subscription_compile(). */
 int pull_entry_subscription(struct pull_entry *e, struct slice expression, struct slice type, int64_t version,
-                            struct subscription **out,
-                            struct errbuf *eb);
+                            struct subscription **out, struct errbuf *eb);
 void pull_cache_fini(struct pull_cache *c);
 
 #endif

@@ -204,8 +204,9 @@ static void on_send_done(struct broker_lane *lane, const struct send_context *co
     struct reply_handle handle;
     memcpy(&handle, context->bytes, sizeof handle);
     struct command_out_field fields[5];
-    struct reply reply = {.code = code_of_error(r->err), .fields = fields, .field_count = 2,
-        .remark = slice_str(r->why)};
+    struct reply reply = {
+        .code = code_of_error(r->err), .fields = fields, .field_count = 2, .remark = slice_str(r->why),
+    };
     add_region(b, fields);
     if (r->err != 0 && r->err != ERR_TIMEOUT) {
         reply_handle_send(&handle, &reply);
@@ -214,8 +215,11 @@ static void on_send_done(struct broker_lane *lane, const struct send_context *co
     char id[64];
     struct buf ids = {0};
     const struct net_addr *host = identity_store_host(b->identity);
-    struct slice msg_id = r->count == 1 ? slice_of(id, message_id_format(host, r->phys_offsets[0], id))
-        : format_message_ids(host, r, &ids);
+    struct slice msg_id;
+    if (r->count == 1)
+        msg_id = slice_of(id, message_id_format(host, r->phys_offsets[0], id));
+    else
+        msg_id = format_message_ids(host, r, &ids);
     fields[2] = FIELD_TEXT("msgId", msg_id);
     fields[3] = FIELD_NUM("queueId", r->queue_id);
     fields[4] = FIELD_NUM("queueOffset", r->queue_offset);
@@ -224,12 +228,14 @@ static void on_send_done(struct broker_lane *lane, const struct send_context *co
     buf_fini(&ids);
 }
 
-static void reply_refusal(struct broker *b, const struct request *req, int code, const char *why)
+static void refuse(struct broker_lane *lane, struct reply_handle *handle, int code, const char *why)
 {
     struct command_out_field fields[2];
-    add_region(b, fields);
-    request_reply(req, &(struct reply){.code = code, .remark = slice_str(why), .fields = fields,
-        .field_count = 2});
+    add_region(lane->broker, fields);
+    stats_count(lane->stats, STAT_put_refused, 1);
+    reply_handle_send(handle, &(struct reply){
+        .code = code, .remark = slice_str(why), .fields = fields, .field_count = sizeof fields / sizeof *fields,
+    });
 }
 
 /* --- the handler --- */
@@ -239,16 +245,20 @@ static void on_send(void *arg, struct request *req)
     struct broker *b = arg;
     const struct command *cmd = req->cmd;
     struct broker_lane *lane = broker_lane_of(b, req->conn);
-    struct send_order order = {.max_reconsume_times = -1, .born_host = conn_peer_addr(req->conn),
-        .body = cmd->body};
+    struct send_order order = {
+        .max_reconsume_times = -1, .born_host = conn_peer_addr(req->conn), .body = cmd->body,
+    };
+    struct reply_handle handle = request_defer(req);
     struct errbuf eb;
     eb.text[0] = '\0';
     bool batch = false;
     stats_count(lane->stats, STAT_put_requests, 1);
-    bool well_formed = parse_header(cmd, &order, &batch, &eb);
-    if (!well_formed || (batch && !batch_is_well_formed(cmd->body, &eb))) {
-        stats_count(lane->stats, STAT_put_refused, 1);
-        reply_refusal(b, req, well_formed ? RESP_MESSAGE_ILLEGAL : RESP_SYSTEM_ERROR, eb.text);
+    if (!parse_header(cmd, &order, &batch, &eb)) {
+        refuse(lane, &handle, RESP_SYSTEM_ERROR, eb.text);
+        return;
+    }
+    if (batch && !batch_is_well_formed(cmd->body, &eb)) {
+        refuse(lane, &handle, RESP_MESSAGE_ILLEGAL, eb.text);
         return;
     }
     if (cmd->version < VERSION_MAX_RECONSUME_TIMES)
@@ -256,20 +266,13 @@ static void on_send(void *arg, struct request *req)
     if (batch)
         order.next_item = next_item;
 
-    /* The handle is given away with the send, so it is taken before; a refusal answers through it. */
+    /* An accepted send takes the handle with it. */
     struct send_context context;
-    struct reply_handle handle = request_defer(req);
     _Static_assert(sizeof handle <= sizeof context.bytes, "a reply handle travels in the context");
     memcpy(context.bytes, &handle, sizeof handle);
     enum send_refusal refusal = send_submit(lane, &order, on_send_done, &context, &eb);
-    if (refusal == SEND_ACCEPTED)
-        return;
-    stats_count(lane->stats, STAT_put_refused, 1);
-    struct command_out_field fields[2];
-    add_region(b, fields);
-    reply_handle_send(&handle, &(struct reply){.code = code_of_refusal(refusal), .remark = slice_str(eb.text),
-        .fields = fields,
-                                               .field_count = 2});
+    if (refusal != SEND_ACCEPTED)
+        refuse(lane, &handle, code_of_refusal(refusal), eb.text);
 }
 
 const struct request_route rocketmq_send_routes[] = {
