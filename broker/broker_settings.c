@@ -13,6 +13,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Of the fields in struct identity_view. */
+enum { BROKER_NAME_MAX = 127 };
+
 static struct setting_def defs[] = {
 #define DEF(n, t, d, ...) \
     {.name = #n, .type = (t), .offset = offsetof(struct broker_settings, n), .def = (d), __VA_ARGS__},
@@ -135,8 +138,27 @@ static int check_ports(const struct broker_settings *s, struct errbuf *eb)
     return 0;
 }
 
+/* Both names are also those of topics, whose files lie in a folder of the name. */
+static int check_name(const char *name, const char *value, struct errbuf *eb)
+{
+    if (strlen(value) > BROKER_NAME_MAX)
+        return errbuf_set(eb, ERR_INVAL, "%s has %zu bytes, at most %d are allowed: %.40s...", name, strlen(value),
+                          BROKER_NAME_MAX, value);
+    for (const char *p = value; *p != '\0'; p++) {
+        if (*p == '/' || (unsigned char)*p <= ' ' || *p == 0x7f || (*p == '.' && p == value))
+            return errbuf_set(eb, ERR_INVAL, "%s=%s: a name without '/', blanks, control characters and leading '.' was expected",
+                              name, value);
+    }
+    return 0;
+}
+
 static int check_combinations(const struct broker_settings *s, struct errbuf *eb)
 {
+    int err = check_name("brokerName", s->brokerName, eb);
+    if (err == 0)
+        err = check_name("brokerClusterName", s->brokerClusterName, eb);
+    if (err != 0)
+        return err;
     if (s->brokerRole == BROKER_ROLE_SLAVE && s->brokerId == 0)
         return errbuf_set(eb, ERR_INVAL,
                           "brokerRole=SLAVE needs a brokerId above 0, brokerId=0 is the master's");

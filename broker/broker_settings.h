@@ -39,6 +39,7 @@
     I(connectionPendingMax, 65536, 1, 10000000, "", "requests of one connection under way")                                    \
     I(serverChannelMaxIdleTimeSeconds, 120, 1, 86400, "s", "idle connections are closed")                                      \
     I(clientExpireMs, 120000, 1000, 86400000, "ms", "a client without heartbeat is forgotten")                                 \
+    I(clientStateBytesMax, 268435456, 65536, 1099511627776, "bytes", "groups, members and subscriptions of all clients")       \
     /* store */                                                                                                                  \
     S(storePathRootDir, "~/store", "folder of all data")                                                                       \
     S(storePathCommitLog, "", "folder of the commit log; empty: storePathRootDir/commitlog")                                   \

@@ -49,19 +49,37 @@ static int load_one(const char *path, struct buf *out, struct errbuf *eb)
     return err;
 }
 
+/* The next save keeps NAME as NAME.bak: a damaged NAME must not take the place of a whole backup. */
+static void put_aside(const char *path, const char *why, const char *backup)
+{
+    char *aside = mem_printf("%s.damaged", path);
+    if (file_rename(path, aside) == 0)
+        log_error("%s; %s is used instead, the damaged file is kept as %s", why, backup, aside);
+    else
+        log_error("%s; %s is used instead; the damaged file cannot be renamed: %s", why, backup, strerror(errno));
+    free(aside);
+}
+
 int config_file_load(const char *root_dir, const char *name, struct buf *out, struct errbuf *eb)
 {
     char *path = mem_printf("%s/config/%s", root_dir, name);
     char *backup = mem_printf("%s.bak", path);
-    int err = load_one(path, out, eb);
+    struct errbuf why = {0};
+    int err = load_one(path, out, &why);
     if (err != 0) {
         struct errbuf backup_eb = {0};
         int backup_err = load_one(backup, out, &backup_eb);
         if (backup_err == 0) {
-            log_warn("%s; %s is used instead", err == ERR_NOTFOUND ? path : eb->text, backup);
+            if (err == ERR_CORRUPT)
+                put_aside(path, why.text, backup);
+            else
+                log_warn("%s%s; %s is used instead", err == ERR_NOTFOUND ? path : why.text,
+                         err == ERR_NOTFOUND ? " is missing" : "", backup);
             err = 0;
         } else if (backup_err != ERR_NOTFOUND && err == ERR_NOTFOUND) {
             err = errbuf_set(eb, ERR_CORRUPT, "%s", backup_eb.text);
+        } else if (err != ERR_NOTFOUND) {
+            err = errbuf_set(eb, err, "%s", why.text);
         }
     }
     free(path);

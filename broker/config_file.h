@@ -8,8 +8,8 @@
 #include "base/error.h"
 #include "base/slice.h"
 
-/* Appends root_dir/config/name, or its .bak when it is missing, empty or no JSON (logged), as compact standard JSON: RocketMQ's unquoted
- * integer keys are understood. 0; ERR_NOTFOUND when neither exists; ERR_CORRUPT when there is one but none is readable (eb names it). */
+/* Appends root_dir/config/name, or its .bak when it is missing, empty or no JSON (logged; a damaged file is renamed to NAME.damaged), as
+ * compact standard JSON: RocketMQ's unquoted integer keys are understood. 0; ERR_NOTFOUND when neither exists; ERR_CORRUPT when there is one but none is readable (eb names it). */
 int config_file_load(const char *root_dir, const char *name, struct buf *out, struct errbuf *eb);
 /* Blocks for the disk. 0, ERR_NOSPC or ERR_IO with file and reason; the old file is then still in place. */
 int config_file_save(const char *root_dir, const char *name, struct slice json, struct errbuf *eb);

@@ -148,8 +148,9 @@ static int load(struct group_table *g, struct errbuf *eb)
         g->version.timestamp = clock_wall_ms();
         return 0;
     }
-    if (err == 0)
-        err = subscription_group_table_parse(buf_slice(&text), &table, eb);
+    struct errbuf why = {0};
+    if (err == 0 && (err = subscription_group_table_parse(buf_slice(&text), &table, &why)) != 0)
+        err = errbuf_set(eb, err, "%s/config/%s: %s", g->root_dir, GROUP_FILE, why.text);
     if (err == 0) {
         g->version = table.version;
         for (unsigned i = 0; i < table.count; i++)

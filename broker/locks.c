@@ -52,8 +52,9 @@ void lock_table_free(struct lock_table *t)
     free(t);
 }
 
-/* Group and topic names are at most 255 bytes on the wire's checks; what does not fit in the key buffer cannot be locked. */
-enum { LOCK_KEY_MAX = 1024 };
+/* Names of groups and topics have at most 255 bytes, client ids are made of a few short parts: what is longer comes
+ * from no client that wants to consume, and holds no memory here. */
+enum { LOCK_KEY_MAX = 1024, CLIENT_ID_MAX = 1024 };
 
 static size_t lock_key(char *key, struct slice group, struct slice topic, int32_t queue_id)
 {
@@ -107,7 +108,7 @@ bool lock_table_try_lock(struct lock_table *t, struct slice group, struct slice 
 {
     char key[LOCK_KEY_MAX];
     size_t len = lock_key(key, group, topic, queue_id);
-    if (len == 0 || client_id.len == 0)
+    if (len == 0 || client_id.len == 0 || client_id.len > CLIENT_ID_MAX)
         return false;
     pthread_mutex_lock(&t->mutex);
     bool held = try_lock_locked(t, key, len, client_id);

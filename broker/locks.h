@@ -12,7 +12,8 @@ struct lock_table;
 
 struct lock_table *lock_table_new(int64_t expire_ms, unsigned locks_max);
 void lock_table_free(struct lock_table *t);
-/* True when client_id holds the queue now (newly, or renewed). False: somebody else does, or the table is full. */
+/* True when client_id holds the queue now (newly, or renewed). False: somebody else does, the table is full, the client id is
+ * empty or has more than 1024 bytes, or group and topic have more than 1019 bytes together. */
 bool lock_table_try_lock(struct lock_table *t, struct slice group, struct slice topic, int32_t queue_id, struct slice client_id);
 void lock_table_unlock(struct lock_table *t, struct slice group, struct slice topic, int32_t queue_id, struct slice client_id);
 /* Drops what has expired; call now and then. */

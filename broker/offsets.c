@@ -20,7 +20,7 @@
 #include "base/log.h"
 
 #define OFFSET_FILE "consumerOffset.json"
-/* A queue id above this in a request or file is a mistake; topics have at most 1024 queues or so. */
+/* Topics have no queue above this. */
 enum { QUEUE_ID_MAX = 65535, NAME_PAIR_MAX = 1024 };
 
 struct offset_row {
@@ -40,6 +40,7 @@ struct offset_table {
     struct offset_row *rows;
     int64_t offset_count;
     uint64_t changes;
+    bool sorted; /* the order of `rows` is that of their keys */
 
     pthread_mutex_t save_mutex;
     /* --- save_mutex --- */
@@ -67,20 +68,13 @@ static struct offset_row *row_lookup_locked(struct offset_table *o, struct slice
     return row;
 }
 
-static struct offset_row *row_find_or_create_locked(struct offset_table *o, struct slice topic, struct slice group)
+static struct offset_row *row_add_locked(struct offset_table *o, const char *key, size_t len, size_t topic_len)
 {
-    char key[NAME_PAIR_MAX];
-    size_t len = row_key(key, topic, group);
-    if (len == 0)
-        return NULL;
-    struct offset_row *row;
-    HASH_FIND(hh, o->rows, key, len, row);
-    if (row == NULL) {
-        row = mem_zalloc(sizeof *row + len + 1);
-        memcpy(row->key, key, len);
-        row->topic_len = topic.len;
-        HASH_ADD_KEYPTR(hh, o->rows, row->key, len, row);
-    }
+    struct offset_row *row = mem_zalloc(sizeof *row + len + 1);
+    memcpy(row->key, key, len);
+    row->topic_len = topic_len;
+    HASH_ADD_KEYPTR(hh, o->rows, row->key, len, row);
+    o->sorted = false;
     return row;
 }
 
@@ -102,28 +96,35 @@ static void row_free_locked(struct offset_table *o, struct offset_row *row)
     free(row);
 }
 
-static int row_set_locked(struct offset_table *o, struct offset_row *row, int32_t queue_id, int64_t offset)
+static void row_grow_locked(struct offset_table *o, struct offset_row *row, int32_t count)
 {
-    if (queue_id >= row->count) {
-        int32_t more = queue_id + 1 - row->count;
-        if (o->offset_count + more > o->offsets_max)
-            return ERR_LIMIT;
-        row->offsets = mem_realloc(row->offsets, (size_t)(queue_id + 1) * sizeof row->offsets[0]);
-        while (row->count <= queue_id)
-            row->offsets[row->count++] = -1;
-        o->offset_count += more;
-    }
-    row->offsets[queue_id] = offset;
-    o->changes++;
-    return 0;
+    o->offset_count += count - row->count;
+    row->offsets = mem_realloc(row->offsets, (size_t)count * sizeof row->offsets[0]);
+    while (row->count < count)
+        row->offsets[row->count++] = -1;
 }
 
 static int commit_locked(struct offset_table *o, struct slice topic, struct slice group, int32_t queue_id, int64_t offset)
 {
     if (queue_id < 0 || queue_id > QUEUE_ID_MAX || offset < 0)
         return ERR_INVAL;
-    struct offset_row *row = row_find_or_create_locked(o, topic, group);
-    return row == NULL ? ERR_INVAL : row_set_locked(o, row, queue_id, offset);
+    char key[NAME_PAIR_MAX];
+    size_t len = row_key(key, topic, group);
+    if (len == 0)
+        return ERR_INVAL;
+    struct offset_row *row;
+    HASH_FIND(hh, o->rows, key, len, row);
+    int32_t have = row != NULL ? row->count : 0;
+    /* Before a row is made: a full table must not grow by rows without offsets. */
+    if (queue_id >= have && o->offset_count + queue_id + 1 - have > o->offsets_max)
+        return ERR_LIMIT;
+    if (row == NULL)
+        row = row_add_locked(o, key, len, topic.len);
+    if (queue_id >= have)
+        row_grow_locked(o, row, queue_id + 1);
+    row->offsets[queue_id] = offset;
+    o->changes++;
+    return 0;
 }
 
 static void load_row(struct offset_table *o, const cJSON *item)
@@ -140,9 +141,17 @@ static void load_row(struct offset_table *o, const cJSON *item)
     cJSON_ArrayForEach(q, item)
     {
         int64_t queue_id;
-        if (!cJSON_IsNumber(q) || slice_to_i64(slice_str(q->string), &queue_id) != 0 || queue_id > QUEUE_ID_MAX ||
-            commit_locked(o, topic, group, (int32_t)queue_id, (int64_t)q->valuedouble) != 0)
-            log_warn("%s: entry '%s' of '%s' is no queue and offset; left out", OFFSET_FILE, q->string, item->string);
+        /* Both ends are checked before the conversions, which are undefined beyond them. */
+        int err = !cJSON_IsNumber(q) || q->string == NULL || slice_to_i64(slice_str(q->string), &queue_id) != 0 ||
+                          queue_id < 0 || queue_id > QUEUE_ID_MAX || !(q->valuedouble >= 0 && q->valuedouble < 0x1p63)
+                      ? ERR_INVAL
+                      : commit_locked(o, topic, group, (int32_t)queue_id, (int64_t)q->valuedouble);
+        if (err == ERR_LIMIT)
+            log_warn("%s: queue %s of '%s' is left out: offsetsMax=%lld offsets are kept", OFFSET_FILE, q->string,
+                     item->string, (long long)o->offsets_max);
+        else if (err != 0)
+            log_warn("%s: entry '%s' of '%s' is no queue and offset; left out", OFFSET_FILE,
+                     q->string != NULL ? q->string : "", item->string);
     }
 }
 
@@ -154,6 +163,11 @@ int offset_table_open(const struct broker_settings *settings, struct offset_tabl
         return err;
     cJSON *root = err == 0 ? cJSON_ParseWithLength(buf_data(&text), buf_len(&text)) : NULL;
     buf_fini(&text);
+    /* Starting without them would deliver everything again, or nothing of what waits. */
+    if (err == 0 && !cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(root, "offsetTable"))) {
+        cJSON_Delete(root);
+        return errbuf_set(eb, ERR_CORRUPT, "%s/config/%s has no object 'offsetTable'", settings->storePathRootDir, OFFSET_FILE);
+    }
     struct offset_table *o = mem_zalloc(sizeof *o);
     pthread_mutex_init(&o->mutex, NULL);
     pthread_mutex_init(&o->save_mutex, NULL);
@@ -229,12 +243,19 @@ static int by_key(struct offset_row *a, struct offset_row *b)
     return strcmp(a->key, b->key);
 }
 
+static void sort_locked(struct offset_table *o)
+{
+    if (!o->sorted)
+        HASH_SORT(o->rows, by_key);
+    o->sorted = true;
+}
+
 void offset_table_each(struct offset_table *o, struct slice topic, struct slice group,
                        void (*fn)(void *arg, struct slice topic, struct slice group, int32_t queue_id, int64_t offset),
                        void *arg)
 {
     pthread_mutex_lock(&o->mutex);
-    HASH_SORT(o->rows, by_key);
+    sort_locked(o);
     for (struct offset_row *row = o->rows; row != NULL; row = row->hh.next) {
         if ((topic.ptr != NULL && !slice_eq(row_topic(row), topic)) || (group.ptr != NULL && !slice_eq(row_group(row), group)))
             continue;
@@ -261,7 +282,7 @@ static void print_row(const struct offset_row *row, struct buf *out)
 
 static void print_locked(struct offset_table *o, struct buf *out)
 {
-    HASH_SORT(o->rows, by_key);
+    sort_locked(o);
     buf_append_str(out, "{\"offsetTable\":{");
     for (struct offset_row *row = o->rows; row != NULL; row = row->hh.next) {
         if (row != o->rows)

@@ -11,11 +11,13 @@
 struct offset_table;
 struct broker_settings;
 
+/* Loads config/consumerOffset.json; entries that are no offsets are logged and left out. 0 or ERR_* with file and reason. */
 int offset_table_open(const struct broker_settings *settings, struct offset_table **out, struct errbuf *eb);
 void offset_table_close(struct offset_table *o); /* saves */
 /* -1 when the group has none for this queue. */
 int64_t offset_table_get(struct offset_table *o, struct slice topic, struct slice group, int32_t queue_id);
-/* ERR_LIMIT when the table is full (offsetsMax), else 0. */
+/* 0; ERR_LIMIT when the table is full (offsetsMax); ERR_INVAL for a negative offset, a queue beyond 0..65535, an empty name, or
+ * names of more than 1023 bytes together. */
 int offset_table_commit(struct offset_table *o, struct slice topic, struct slice group, int32_t queue_id, int64_t offset);
 void offset_table_delete_group(struct offset_table *o, struct slice group);
 void offset_table_delete_topic(struct offset_table *o, struct slice topic);

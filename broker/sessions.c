@@ -2,8 +2,9 @@
  *
  * Threads: any; one mutex. Nothing is called and nothing is sent under it: notifications are posted to the reactors of the connections, each
  * holding a reference to its connection until it has run.
- * Invariants: 1. A member stands in exactly one group and in exactly one client (the members of a connection). 2. A group without members is gone.
- * 3. A member holds a reference to its connection. */
+ * Invariants: 1. A member stands in exactly one group and in exactly one client (the members of a connection).
+ * 2. A group without members is gone. 3. A client holds a reference to its connection. 4. `bytes` is what
+ * members, groups and subscriptions take, up to clientStateBytesMax. */
 #include "broker/sessions.h"
 
 #include "base/clock.h"
@@ -57,11 +58,13 @@ struct client_group {
 struct client {
     struct conn *conn; /* reference; also the hash key */
     struct member *members;
+    unsigned member_count;
     UT_hash_handle hh;
 };
 
 struct session_table {
     int64_t expire_ms;
+    int64_t bytes_max;
     unsigned groups_max;
     unsigned subscriptions_max;
 
@@ -71,6 +74,7 @@ struct session_table {
     struct client_group *producers;
     struct client *clients;
     unsigned consumer_members, producer_members;
+    int64_t bytes;
 };
 
 /* --- notifications --- */
@@ -121,27 +125,68 @@ static struct client_group *group_lookup_locked(struct session_table *t, bool is
     return g;
 }
 
-/* NULL when groupsMax groups are online. */
-static struct client_group *group_find_or_create_locked(struct session_table *t, bool is_consumer, struct slice name)
+static const char *group_kind(bool is_consumer)
+{
+    return is_consumer ? "consumer" : "producer";
+}
+
+/* What clients make the broker remember: every piece is accounted for where it comes and where it goes. */
+static int64_t group_bytes(size_t name_len)
+{
+    return (int64_t)(sizeof(struct client_group) + name_len + 1);
+}
+
+static int64_t member_bytes(size_t client_id_len)
+{
+    return (int64_t)(sizeof(struct member) + client_id_len + 1);
+}
+
+static int64_t group_subscription_bytes(const struct subscription *sub)
+{
+    return (int64_t)(sizeof(struct group_subscription) + subscription_bytes(sub));
+}
+
+/* ERR_LIMIT when `bytes` more do not fit. */
+static int take_bytes_locked(struct session_table *t, int64_t bytes, bool is_consumer, struct slice group,
+                             struct errbuf *eb)
+{
+    if (t->bytes + bytes > t->bytes_max)
+        return errbuf_set(eb, ERR_LIMIT,
+                          "%s group %.*s: what this broker remembers of its clients takes clientStateBytesMax=%lld bytes",
+                          group_kind(is_consumer), SLICE_ARG(group), (long long)t->bytes_max);
+    t->bytes += bytes;
+    return 0;
+}
+
+static int group_find_or_create_locked(struct session_table *t, bool is_consumer, struct slice name,
+                                       struct client_group **out, struct errbuf *eb)
 {
     struct client_group *g = group_lookup_locked(t, is_consumer, name);
-    if (g != NULL)
-        return g;
+    if (g != NULL) {
+        *out = g;
+        return 0;
+    }
     struct client_group **head = group_hash(t, is_consumer);
     if (HASH_COUNT(*head) >= t->groups_max)
-        return NULL;
+        return errbuf_set(eb, ERR_LIMIT, "%s group %.*s: groupsMax=%u groups are online", group_kind(is_consumer),
+                          SLICE_ARG(name), t->groups_max);
+    int err = take_bytes_locked(t, group_bytes(name.len), is_consumer, name, eb);
+    if (err != 0)
+        return err;
     g = mem_zalloc(sizeof *g + name.len + 1);
     memcpy(g->name, name.ptr, name.len);
     g->is_consumer = is_consumer;
     struct client_group *list = *head;
     HASH_ADD_KEYPTR(hh, list, g->name, name.len, g);
     *head = list;
-    return g;
+    *out = g;
+    return 0;
 }
 
-static void subscription_remove_locked(struct client_group *g, struct group_subscription *s)
+static void subscription_remove_locked(struct session_table *t, struct client_group *g, struct group_subscription *s)
 {
     HASH_DEL(g->subscriptions, s);
+    t->bytes -= group_subscription_bytes(s->sub);
     subscription_unref(s->sub);
     free(s);
 }
@@ -153,7 +198,8 @@ static void group_free_locked(struct session_table *t, struct client_group *g)
     *head = list;
     struct group_subscription *s, *next;
     HASH_ITER(hh, g->subscriptions, s, next)
-        subscription_remove_locked(g, s);
+        subscription_remove_locked(t, g, s);
+    t->bytes -= group_bytes(strlen(g->name));
     free(g);
 }
 
@@ -182,8 +228,15 @@ static void client_free_locked(struct session_table *t, struct client *c)
     free(c);
 }
 
+/* A client in many groups, or a group of many clients: the shorter of the two lists tells. */
 static struct member *member_lookup_locked(const struct client *c, const struct client_group *g)
 {
+    if (g->member_count < c->member_count) {
+        for (struct member *m = g->members; m != NULL; m = m->next)
+            if (m->client == c)
+                return m;
+        return NULL;
+    }
     for (struct member *m = c->members; m != NULL; m = m->client_next)
         if (m->group == g)
             return m;
@@ -195,27 +248,35 @@ static unsigned *member_total(struct session_table *t, const struct client_group
     return g->is_consumer ? &t->consumer_members : &t->producer_members;
 }
 
-/* Adds the member or renews it; true when it is new. */
-static bool member_put_locked(struct session_table *t, struct client *c, struct client_group *g, struct slice client_id,
-                              int version, unsigned language)
+/* Adds the member or renews it; *joined: it is new, or calls itself something else than before. */
+static int member_put_locked(struct session_table *t, struct client *c, struct client_group *g, const struct heartbeat *h,
+                             int version, unsigned language, bool *joined, struct errbuf *eb)
 {
     struct member *m = member_lookup_locked(c, g);
-    bool is_new = m == NULL;
-    if (is_new) {
+    *joined = m == NULL || !slice_eq_str(h->client_id, m->client_id);
+    int64_t more = *joined ? member_bytes(h->client_id.len) - (m != NULL ? member_bytes(strlen(m->client_id)) : 0) : 0;
+    int err = more != 0 ? take_bytes_locked(t, more, g->is_consumer, slice_str(g->name), eb) : 0;
+    if (err != 0)
+        return err;
+    if (m == NULL) {
         m = mem_zalloc(sizeof *m);
         m->group = g;
         m->client = c;
-        m->client_id = slice_dup(client_id);
         DL_APPEND(g->members, m);
         DL_APPEND2(c->members, m, client_prev, client_next);
         g->member_count++;
+        c->member_count++;
         (*member_total(t, g))++;
+    }
+    if (*joined) {
+        free(m->client_id);
+        m->client_id = slice_dup(h->client_id);
     }
     m->version = version;
     m->language = language;
     m->heartbeat_mono_ms = clock_mono_ms();
     m->heartbeat_wall_ms = clock_wall_ms();
-    return is_new;
+    return 0;
 }
 
 /* Removes the member, tells the rest of its group, and frees group and client when they are left empty. */
@@ -223,12 +284,14 @@ static void member_remove_locked(struct session_table *t, struct member *m)
 {
     struct client_group *g = m->group;
     struct client *c = m->client;
-    log_info("%s group %s: client %s at %s left", g->is_consumer ? "consumer" : "producer", g->name, m->client_id,
+    log_info("%s group %s: client %s at %s left", group_kind(g->is_consumer), g->name, m->client_id,
              conn_peer_text(c->conn));
     DL_DELETE(g->members, m);
     DL_DELETE2(c->members, m, client_prev, client_next);
     g->member_count--;
+    c->member_count--;
     (*member_total(t, g))--;
+    t->bytes -= member_bytes(strlen(m->client_id));
     free(m->client_id);
     free(m);
     if (g->members == NULL)
@@ -244,6 +307,7 @@ struct session_table *session_table_new(const struct broker_settings *settings)
     struct session_table *t = mem_zalloc(sizeof *t);
     pthread_mutex_init(&t->mutex, NULL);
     t->expire_ms = settings->clientExpireMs;
+    t->bytes_max = settings->clientStateBytesMax;
     t->groups_max = (unsigned)settings->groupsMax;
     t->subscriptions_max = (unsigned)settings->subscriptionsPerGroupMax;
     return t;
@@ -276,64 +340,95 @@ void session_table_free(struct session_table *t)
 
 /* --- heartbeats --- */
 
-/* Takes over the subscriptions of one heartbeat: a new topic and a topic that is gone change the group; a newer version of a known one
- * replaces it silently, because clients raise the version whenever their share of queues changes. */
-static int subscriptions_update_locked(struct session_table *t, struct client_group *g, const struct heartbeat_consumer *hc,
-                                       bool *changed, struct errbuf *eb)
+static int subscription_put_locked(struct session_table *t, struct client_group *g, struct subscription *sub, bool *changed,
+                                   struct errbuf *eb)
+{
+    struct group_subscription *s;
+    struct slice topic = subscription_topic(sub);
+    HASH_FIND(hh, g->subscriptions, topic.ptr, topic.len, s);
+    if (s != NULL && subscription_version(sub) <= subscription_version(s->sub)) {
+        s->seen = true;
+        return 0;
+    }
+    if (s == NULL && HASH_COUNT(g->subscriptions) >= t->subscriptions_max)
+        return errbuf_set(eb, ERR_LIMIT, "consumer group %s subscribes to more than subscriptionsPerGroupMax=%u topics",
+                          g->name, t->subscriptions_max);
+    int err = take_bytes_locked(t, group_subscription_bytes(sub), true, slice_str(g->name), eb);
+    if (err != 0)
+        return err;
+    if (s != NULL)
+        subscription_remove_locked(t, g, s);
+    else
+        *changed = true;
+    s = mem_zalloc(sizeof *s);
+    s->sub = subscription_ref(sub);
+    s->seen = true;
+    topic = subscription_topic(s->sub);
+    HASH_ADD_KEYPTR(hh, g->subscriptions, topic.ptr, topic.len, s);
+    return 0;
+}
+
+/* Takes over the subscriptions of one heartbeat: a new topic and a topic that is gone change the group; a newer
+ * version of a known one replaces it silently, because clients raise the version whenever their share of queues
+ * changes. When a limit stops it half-way nothing is removed. */
+static int subscriptions_update_locked(struct session_table *t, struct client_group *g,
+                                       const struct heartbeat_consumer *hc, bool *changed, struct errbuf *eb)
 {
     struct group_subscription *s, *next;
-    for (unsigned i = 0; i < hc->subscription_count; i++) {
-        struct subscription *sub = hc->subscriptions[i];
-        struct slice topic = subscription_topic(sub);
-        HASH_FIND(hh, g->subscriptions, topic.ptr, topic.len, s);
-        if (s != NULL && subscription_version(sub) <= subscription_version(s->sub)) {
-            s->seen = true;
-            continue;
-        }
-        if (s != NULL) {
-            subscription_remove_locked(g, s);
-        } else {
-            if (HASH_COUNT(g->subscriptions) >= t->subscriptions_max)
-                return errbuf_set(eb, ERR_LIMIT, "consumer group %s subscribes to more than subscriptionsPerGroupMax=%u topics",
-                                  g->name, t->subscriptions_max);
-            *changed = true;
-        }
-        s = mem_zalloc(sizeof *s);
-        s->sub = subscription_ref(sub);
-        s->seen = true;
-        topic = subscription_topic(s->sub);
-        HASH_ADD_KEYPTR(hh, g->subscriptions, topic.ptr, topic.len, s);
-    }
+    int err = 0;
+    for (unsigned i = 0; i < hc->subscription_count && err == 0; i++)
+        err = subscription_put_locked(t, g, hc->subscriptions[i], changed, eb);
     HASH_ITER(hh, g->subscriptions, s, next)
     {
-        if (!s->seen) {
-            subscription_remove_locked(g, s);
+        if (!s->seen && err == 0) {
+            subscription_remove_locked(t, g, s);
             *changed = true;
         } else {
             s->seen = false;
         }
     }
-    return 0;
+    return err;
 }
 
 static int consumer_update_locked(struct session_table *t, struct client *c, const struct heartbeat *h,
                                   const struct heartbeat_consumer *hc, bool notify, int version, unsigned language,
                                   struct errbuf *eb)
 {
-    struct client_group *g = group_find_or_create_locked(t, true, hc->group);
-    if (g == NULL)
-        return errbuf_set(eb, ERR_LIMIT, "consumer group %.*s: groupsMax=%u groups are online", SLICE_ARG(hc->group), t->groups_max);
+    struct client_group *g;
+    bool changed = false;
+    int err = group_find_or_create_locked(t, true, hc->group, &g, eb);
+    if (err != 0)
+        return err;
+    err = member_put_locked(t, c, g, h, version, language, &changed, eb);
+    if (err != 0) {
+        if (g->members == NULL)
+            group_free_locked(t, g);
+        return err;
+    }
     g->notify = notify;
     g->consume_type = hc->type;
     g->model = hc->model;
     g->from = hc->from;
-    bool changed = member_put_locked(t, c, g, h->client_id, version, language);
     if (changed)
         log_info("consumer group %s: client %.*s at %s joined, %u members", g->name, SLICE_ARG(h->client_id),
                  conn_peer_text(c->conn), g->member_count);
-    int err = subscriptions_update_locked(t, g, hc, &changed, eb);
+    err = subscriptions_update_locked(t, g, hc, &changed, eb);
     if (changed)
         notify_members_locked(g);
+    return err;
+}
+
+static int producer_update_locked(struct session_table *t, struct client *c, const struct heartbeat *h,
+                                  struct slice group, int version, unsigned language, struct errbuf *eb)
+{
+    struct client_group *g;
+    bool joined;
+    int err = group_find_or_create_locked(t, false, group, &g, eb);
+    if (err != 0)
+        return err;
+    err = member_put_locked(t, c, g, h, version, language, &joined, eb);
+    if (err != 0 && g->members == NULL)
+        group_free_locked(t, g);
     return err;
 }
 
@@ -342,14 +437,8 @@ static int heartbeat_apply_locked(struct session_table *t, struct conn *conn, co
 {
     struct client *c = client_find_or_create_locked(t, conn);
     int err = 0;
-    for (unsigned i = 0; i < h->producer_count && err == 0; i++) {
-        struct client_group *g = group_find_or_create_locked(t, false, h->producers[i]);
-        if (g == NULL)
-            err = errbuf_set(eb, ERR_LIMIT, "producer group %.*s: groupsMax=%u groups are online", SLICE_ARG(h->producers[i]),
-                             t->groups_max);
-        else
-            member_put_locked(t, c, g, h->client_id, version, language);
-    }
+    for (unsigned i = 0; i < h->producer_count && err == 0; i++)
+        err = producer_update_locked(t, c, h, h->producers[i], version, language, eb);
     for (unsigned i = 0; i < h->consumer_count && err == 0; i++)
         err = consumer_update_locked(t, c, h, &h->consumers[i], notify[i], version, language, eb);
     if (c->members == NULL)

@@ -25,7 +25,8 @@ void session_table_free(struct session_table *t);
 
 /* Takes over one heartbeat body (34). `on_group(arg, group)` is called, without the table's lock, for each consumer group in it, to create its
  * config and retry topic; it returns whether the group's members are to be told of changes (notifyConsumerIdsChangedEnable).
- * 0, ERR_INVAL with what is malformed, ERR_LIMIT (groupsMax, subscriptionsPerGroupMax). */
+ * 0, ERR_INVAL with what is malformed, ERR_LIMIT (groupsMax, subscriptionsPerGroupMax, clientStateBytesMax): what came
+ * before the limit in the body counts, the rest does not. */
 int session_table_heartbeat(struct session_table *t, struct conn *conn, int version, unsigned language, struct slice body,
                             bool (*on_group)(void *arg, struct slice group), void *arg, struct errbuf *eb);
 void session_table_unregister(struct session_table *t, struct conn *conn, struct slice client_id, struct slice producer_group,

@@ -144,6 +144,11 @@ struct slice subscription_expression(const struct subscription *s)
     return slice_str(s->expression);
 }
 
+size_t subscription_bytes(const struct subscription *s)
+{
+    return sizeof *s + strlen(s->topic) + strlen(s->expression) + 2 + s->tag_count * (sizeof s->tags[0] + sizeof s->codes[0]);
+}
+
 void subscription_print(const struct subscription *s, struct buf *out)
 {
     buf_append_str(out, "{\"classFilterMode\":false,\"codeSet\":[");

@@ -24,6 +24,8 @@ bool subscription_matches_all(const struct subscription *s);
 int64_t subscription_version(const struct subscription *s);
 struct slice subscription_topic(const struct subscription *s);
 struct slice subscription_expression(const struct subscription *s);
+/* Memory that it takes. */
+size_t subscription_bytes(const struct subscription *s);
 /* Appends SubscriptionData as JSON (spec mqadmin.md 4.6). */
 void subscription_print(const struct subscription *s, struct buf *out);
 

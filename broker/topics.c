@@ -30,7 +30,7 @@
 #define TOPIC_FILE "topics.json"
 #define SOURCE_DOCUMENT_ATTRIBUTES "{\"source\":\"document\"}"
 /* Queues of one topic that an admin client may ask for; the documents' own limit is lower. */
-enum { QUEUES_MAX = 65535 };
+enum { QUEUES_MAX = 65535, STORED_NAME_MAX = 255 };
 
 struct queue_array {
     struct queue_array *retired_next;
@@ -230,6 +230,7 @@ static struct topic *add_locked(struct topic_table *t, struct slice name, const 
     memcpy(topic->name, name.ptr, name.len);
     topic->name_len = name.len;
     set_config_locked(topic, config);
+    topic->from_document = topic->attributes != NULL && strcmp(topic->attributes, SOURCE_DOCUMENT_ATTRIBUTES) == 0;
     atomic_store(&topic->entry, topic_document_lookup(t->document, name));
     HASH_ADD_KEYPTR(hh, t->topics, topic->name, topic->name_len, topic);
     t->sorted = false;
@@ -377,21 +378,6 @@ static int put(struct topic_table *t, struct slice name, const struct topic_conf
     return err;
 }
 
-int topic_table_put(struct topic_table *t, struct slice name, const struct topic_config *config, struct topic **out, struct errbuf *eb)
-{
-    return put(t, name, config, false, out, eb);
-}
-
-int topic_table_ensure(struct topic_table *t, struct slice name, int32_t queues, int32_t perm, struct topic **out, struct errbuf *eb)
-{
-    struct topic *topic = topic_table_lookup(t, name);
-    if (topic == NULL)
-        return put(t, name, &(struct topic_config){.read_queues = queues, .write_queues = queues, .perm = perm}, true, out, eb);
-    if (out != NULL)
-        *out = topic;
-    return 0;
-}
-
 /* Whether the document leaves the topic to this broker: listed for its group, or not listed. */
 static int check_assigned(struct topic_table *t, struct slice name, struct errbuf *eb)
 {
@@ -405,6 +391,22 @@ static int check_assigned(struct topic_table *t, struct slice name, struct errbu
         return errbuf_set(eb, err, "the broker[%s] of group %s is not assigned to topic %.*s; the topic document gives it to other groups",
                    self.addr, self.name, SLICE_ARG(name));
     return err;
+}
+
+int topic_table_put(struct topic_table *t, struct slice name, const struct topic_config *config, struct topic **out, struct errbuf *eb)
+{
+    int err = check_assigned(t, name, eb);
+    return err != 0 ? err : put(t, name, config, false, out, eb);
+}
+
+int topic_table_ensure(struct topic_table *t, struct slice name, int32_t queues, int32_t perm, struct topic **out, struct errbuf *eb)
+{
+    struct topic *topic = topic_table_lookup(t, name);
+    if (topic == NULL)
+        return put(t, name, &(struct topic_config){.read_queues = queues, .write_queues = queues, .perm = perm}, true, out, eb);
+    if (out != NULL)
+        *out = topic;
+    return 0;
 }
 
 int topic_table_auto_create(struct topic_table *t, struct slice name, struct slice default_topic, int32_t queues, struct topic **out,
@@ -433,13 +435,17 @@ int topic_table_delete(struct topic_table *t, struct slice name, struct errbuf *
 {
     pthread_rwlock_wrlock(&t->lock);
     struct topic *topic = lookup_locked(t, name);
-    if (topic != NULL) {
+    bool documented = topic != NULL && topic->from_document;
+    if (topic != NULL && !documented) {
         bury_locked(t, topic);
         bump_version_locked(t);
     }
     pthread_rwlock_unlock(&t->lock);
     if (topic == NULL)
         return errbuf_set(eb, ERR_NOTFOUND, "topic %.*s does not exist", SLICE_ARG(name));
+    /* It would be back with the next document, and until then clients would create it after the template. */
+    if (documented)
+        return errbuf_set(eb, ERR_PERM, "topic %.*s is in the topic document: take it out there with 'topic set'", SLICE_ARG(name));
     log_info("topic %.*s deleted", SLICE_ARG(name));
     int err = store_topic_delete(t->store, name, eb);
     changed(t);
@@ -448,7 +454,8 @@ int topic_table_delete(struct topic_table *t, struct slice name, struct errbuf *
 
 /* --- the topic document --- */
 
-/* Points every topic at its entry of the new document, and takes those out of service that only the old one listed. */
+/* Points every topic at its entry of the new document, and takes those out of service that came from the old one and
+ * are not ours any more, or that the new one gives to other groups, wherever they came from. */
 static bool rebind_locked(struct topic_table *t, const char *group)
 {
     bool any = false;
@@ -457,7 +464,7 @@ static bool rebind_locked(struct topic_table *t, const char *group)
     {
         const struct topic_entry *entry = topic_document_lookup(t->document, topic_name(topic));
         bool ours = entry != NULL && topic_entry_has_group(entry, slice_str(group));
-        if (topic->from_document && !ours) {
+        if ((topic->from_document || entry != NULL) && !ours) {
             log_info("topic %s is no longer served: the topic document %s", topic->name,
                      entry == NULL ? "does not list it any more" : "gives it to other groups");
             bury_locked(t, topic);
@@ -566,6 +573,22 @@ void topic_table_touch(struct topic_table *t)
 
 /* --- start and stop --- */
 
+/* Names of clusters and brokers are topics, too, and freer than those that clients may choose: what the store can hold is
+ * taken. */
+static void load_one_locked(struct topic_table *t, const struct topic_config *c)
+{
+    struct slice name = slice_str(c->name);
+    struct errbuf why = {0};
+    if (name.len == 0 || name.len > STORED_NAME_MAX || memchr(name.ptr, '/', name.len) != NULL || name.ptr[0] == '.')
+        log_error("%s: '%s' is no name of a topic; left out", TOPIC_FILE, c->name);
+    else if (config_check(c, name, &why) != 0)
+        log_error("%s: %s; left out", TOPIC_FILE, why.text);
+    else if (lookup_locked(t, name) != NULL)
+        log_error("%s: topic %s stands there twice; the first counts", TOPIC_FILE, c->name);
+    else
+        add_locked(t, name, c);
+}
+
 static int load_locked(struct topic_table *t, struct errbuf *eb)
 {
     struct buf text = {0};
@@ -575,14 +598,13 @@ static int load_locked(struct topic_table *t, struct errbuf *eb)
         t->version.timestamp = clock_wall_ms();
         return 0;
     }
-    if (err == 0)
-        err = topic_config_table_parse(buf_slice(&text), &table, eb);
+    struct errbuf why = {0};
+    if (err == 0 && (err = topic_config_table_parse(buf_slice(&text), &table, &why)) != 0)
+        err = errbuf_set(eb, err, "%s/config/%s: %s", t->settings->storePathRootDir, TOPIC_FILE, why.text);
     if (err == 0) {
         t->version = table.version;
-        for (unsigned i = 0; i < table.count; i++) {
-            struct topic *topic = add_locked(t, slice_str(table.items[i].name), &table.items[i]);
-            topic->from_document = topic->attributes != NULL && strcmp(topic->attributes, SOURCE_DOCUMENT_ATTRIBUTES) == 0;
-        }
+        for (unsigned i = 0; i < table.count; i++)
+            load_one_locked(t, &table.items[i]);
         topic_config_table_fini(&table);
     }
     buf_fini(&text);

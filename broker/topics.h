@@ -36,7 +36,8 @@ int topic_name_check(struct slice name, struct errbuf *eb);
 bool topic_name_is_system(struct slice name);
 
 /* Creates or changes a topic (admin). `config`: name ignored, attributes NULL leaves those there are. Saves, bumps the data version, tells the
- * change listener. 0; ERR_INVAL (name, queue numbers, perm: eb says what is allowed); ERR_LIMIT (topicsMax). */
+ * change listener. 0; ERR_INVAL (name, queue numbers, perm: eb says what is allowed); ERR_LIMIT (topicsMax); ERR_PERM (the topic
+ * document gives the topic to other groups). */
 int topic_table_put(struct topic_table *t, struct slice name, const struct topic_config *config, struct topic **out, struct errbuf *eb);
 /* Auto-creation for a send after template `default_topic` (3.5). 0 and *out (existing or new); ERR_NOTFOUND (no template, not inheritable,
  * autoCreateTopicEnable=false; eb says which); ERR_PERM (the topic document gives the topic to other groups); ERR_LIMIT (topicsMax). */
@@ -44,11 +45,14 @@ int topic_table_auto_create(struct topic_table *t, struct slice name, struct sli
                             struct errbuf *eb);
 /* %RETRY%group / %DLQ%group on demand: 0, ERR_INVAL. */
 int topic_table_ensure(struct topic_table *t, struct slice name, int32_t queues, int32_t perm, struct topic **out, struct errbuf *eb);
+/* 0; ERR_NOTFOUND; ERR_PERM (the topic document gives it to this broker); ERR_IO (files were left behind: the topic is gone all
+ * the same). */
 int topic_table_delete(struct topic_table *t, struct slice name, struct errbuf *eb);
 /* Creates the system topics that carry the cluster's and the broker's name; call when the identity changed. */
 void topic_table_apply_identity(struct topic_table *t);
 /* Replaces what came from the topic document: the topics of this broker's group get the document's queues and policies, topics that left it lose
- * their policies and are no longer served (files stay). NULL: no document. */
+ * their policies and are no longer served (files stay), as are those that the document gives to other groups only. NULL: no
+ * document. */
 void topic_table_apply_document(struct topic_table *t, const struct topic_document *doc);
 
 /* --- readers of one topic --- */
