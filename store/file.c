@@ -151,6 +151,13 @@ int file_drop_cache(int fd, int64_t offset, int64_t bytes)
     return e == 0 ? 0 : error_of(e);
 }
 
+int file_want_cache(int fd, int64_t offset, int64_t bytes)
+{
+    int e = posix_fadvise(fd, offset, bytes, POSIX_FADV_WILLNEED);
+    errno = e;
+    return e == 0 ? 0 : error_of(e);
+}
+
 void *file_map(int fd, int64_t offset, size_t bytes, bool writable)
 {
     void *p = mmap(NULL, bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, offset);

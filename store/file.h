@@ -28,6 +28,7 @@ int file_sync_range_start(int fd, int64_t offset, int64_t bytes); /* begin writi
 /* Writes pages back and waits for it. No durability: metadata and the device's cache stay behind. */
 int file_sync_range_wait(int fd, int64_t offset, int64_t bytes);
 int file_drop_cache(int fd, int64_t offset, int64_t bytes);
+int file_want_cache(int fd, int64_t offset, int64_t bytes); /* begin reading pages in */
 void *file_map(int fd, int64_t offset, size_t bytes, bool writable); /* NULL on failure */
 /* No read-ahead for this map: a fault brings in one page instead of what the device is set to (4 MiB here and
  * there, a millisecond and more of clearing pages when the file is fresh). */

@@ -6,6 +6,8 @@
  * Behind: pages are written back in chunks as they fill, and dropped from the cache when they are
  * page_drop_behind_bytes behind the end and no reader was near them: fresh page cache is the largest cost
  * of an append, recycled pages cost a fraction.
+ * Readers: what lies before a reader that works off a backlog is read in ahead of it, and what it has left is taken
+ * out of the map, so that the process does not seem to grow by the backlog.
  * Threads: its own.
  * Invariant: a zero is written only into a range claimed under the append lock and wholly behind the log's
  * end. */
@@ -54,14 +56,23 @@ void log_keeper_fini(struct log_keeper *k)
     pthread_cond_destroy(&k->wake);
 }
 
-void log_keeper_on_append(struct log_keeper *k, int64_t before, int64_t after)
+static void kick(struct log_keeper *k)
 {
-    if (before / k->step_bytes == after / k->step_bytes)
-        return;
     pthread_mutex_lock(&k->lock);
     k->kicked = true;
     pthread_cond_signal(&k->wake);
     pthread_mutex_unlock(&k->lock);
+}
+
+void log_keeper_on_append(struct log_keeper *k, int64_t before, int64_t after)
+{
+    if (before / k->step_bytes != after / k->step_bytes)
+        kick(k);
+}
+
+void log_keeper_on_read(struct log_keeper *k)
+{
+    kick(k);
 }
 
 static void complain(struct log_keeper *k, const char *what)
@@ -204,8 +215,6 @@ static int64_t fill_pause_ms(struct store *s)
     return FILL_PAUSE_MAX_MS;
 }
 
-/* --- behind --- */
-
 static void age_touched(struct store *s)
 {
     int64_t now = clock_mono_ms();
@@ -218,6 +227,48 @@ static void age_touched(struct store *s)
         segment_unref(seg);
     }
 }
+
+/* --- readers --- */
+
+static void unmap_chunk(struct log_segment *seg, int c, int64_t chunk_bytes)
+{
+    const uint8_t *map = atomic_load(&seg->map);
+    if (map != NULL)
+        file_map_release((void *)(uintptr_t)(map + c * chunk_bytes), (size_t)chunk_bytes);
+    seg->mapped &= ~((uint64_t)1 << c);
+}
+
+/* The chunks that readers came into, and the ones behind them, are wanted in the cache; the chunks that nobody is in
+ * any more go out of the map. Pages still on their way to a socket are in the cache all the same. */
+static void serve_readers(struct store *s, struct log_segment *seg)
+{
+    int64_t chunk_bytes = seg->bytes / SEGMENT_CHUNKS, written = commitlog_written(&s->log);
+    uint64_t entered = atomic_exchange(&seg->entered, 0);
+    uint64_t in_use = atomic_load_explicit(&seg->touched[0], memory_order_relaxed) |
+                      atomic_load_explicit(&seg->touched[1], memory_order_relaxed);
+    seg->mapped |= entered;
+    for (int c = 0; c < SEGMENT_CHUNKS; c++) {
+        uint64_t bit = (uint64_t)1 << c;
+        bool dropped = (seg->dropped & bit) != 0 || seg->base + (c + 1) * chunk_bytes <= s->keeper.drop_from;
+        if ((entered & bit) != 0 && dropped && seg->base + (c + 2) * chunk_bytes <= written)
+            (void)file_want_cache(seg->fd, c * chunk_bytes, 2 * chunk_bytes);
+        bool behind = (entered >> c >> 2) != 0; /* a reader has come two chunks further */
+        if ((seg->mapped & bit) != 0 && (entered & bit) == 0 && (behind || (in_use & bit) == 0))
+            unmap_chunk(seg, c, chunk_bytes);
+    }
+}
+
+static void serve_all_readers(struct store *s)
+{
+    struct log_segment *seg;
+    for (unsigned i = 0; (seg = commitlog_segment_nth(&s->log, i)) != NULL; i++) {
+        if (atomic_load_explicit(&seg->entered, memory_order_relaxed) != 0 || seg->mapped != 0)
+            serve_readers(s, seg);
+        segment_unref(seg);
+    }
+}
+
+/* --- behind --- */
 
 static bool reader_near(struct log_segment *seg, int chunk)
 {
@@ -300,6 +351,7 @@ static void *keeper_main(void *arg)
         k->kicked = false;
         pthread_mutex_unlock(&k->lock);
         keep_file_ahead(s);
+        serve_all_readers(s);
         age_touched(s);
         let_go_behind(s);
         bool filled = fill_some(s);

@@ -37,5 +37,7 @@ void log_keeper_start(struct store *s);
 void log_keeper_stop(struct store *s);
 /* The log's end moved from `before` to `after`. Any thread; nearly always two divisions. */
 void log_keeper_on_append(struct log_keeper *k, int64_t before, int64_t after);
+/* A reader came into another chunk of a segment (segment_touch). Any thread. */
+void log_keeper_on_read(struct log_keeper *k);
 
 #endif

@@ -47,7 +47,8 @@ static enum add_outcome add_record(struct store *s, struct read_result *out, con
     const uint8_t *p = map + at;
     if (get_be32(p) != (uint32_t)e->size)
         return NOT_THERE;
-    segment_touch(seg, at, at + e->size);
+    if (segment_touch(seg, at, at + e->size))
+        log_keeper_on_read(&s->keeper);
 
     unsigned n = out->chunk_count;
     if (n > 0 && (const uint8_t *)out->chunks[n - 1].ptr + out->chunks[n - 1].len == p) {

@@ -97,12 +97,15 @@ const uint8_t *segment_map(struct log_segment *seg)
     return map;
 }
 
-void segment_touch(struct log_segment *seg, int64_t begin, int64_t end)
+bool segment_touch(struct log_segment *seg, int64_t begin, int64_t end)
 {
     int64_t chunk = (seg->bytes + SEGMENT_CHUNKS - 1) / SEGMENT_CHUNKS;
     uint64_t bits = 0;
     for (int64_t c = begin / chunk; c <= (end - 1) / chunk && c < SEGMENT_CHUNKS; c++)
         bits |= (uint64_t)1 << c;
-    if ((atomic_load_explicit(&seg->touched[0], memory_order_relaxed) & bits) != bits)
-        atomic_fetch_or_explicit(&seg->touched[0], bits, memory_order_relaxed);
+    if ((atomic_load_explicit(&seg->touched[0], memory_order_relaxed) & bits) == bits)
+        return false;
+    atomic_fetch_or_explicit(&seg->touched[0], bits, memory_order_relaxed);
+    atomic_fetch_or_explicit(&seg->entered, bits, memory_order_relaxed);
+    return true;
 }

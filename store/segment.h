@@ -24,10 +24,12 @@ struct log_segment {
     pthread_mutex_t map_lock;    /* making the map */
     _Atomic bool name_synced;    /* its directory entry is durable */
     _Atomic uint64_t touched[2]; /* chunks read in the current and in the last period, one bit each */
+    _Atomic uint64_t entered;    /* chunks that readers came into since the log keeper looked, one bit each */
 
     /* --- log keeper's thread --- */
     int64_t filled_to; /* zeros are in the file below this (relative) offset; -1: not looked yet */
     uint64_t written_back, dropped; /* chunks, one bit each */
+    uint64_t mapped;                /* chunks that readers have pages of in the map, one bit each */
 };
 
 /* Opens the file of `base` in `dir`. `create`: makes it in full length with all blocks reserved. One
@@ -39,8 +41,9 @@ void segment_ref(struct log_segment *seg);
 void segment_unref(struct log_segment *seg);
 /* Start of the read-only map; NULL when the system refuses (errno). */
 const uint8_t *segment_map(struct log_segment *seg);
-/* Notes that [begin, end) (relative) is being read; cheap enough for each read. */
-void segment_touch(struct log_segment *seg, int64_t begin, int64_t end);
+/* Notes that [begin, end) (relative) is being read; cheap enough for each read. True when a reader came into a
+ * chunk that nobody has read in this period: the log keeper shall know. */
+bool segment_touch(struct log_segment *seg, int64_t begin, int64_t end);
 /* Path of the file of `base`, heap, owned by the caller. */
 char *segment_path(const char *dir, int64_t base);
 

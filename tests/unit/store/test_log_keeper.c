@@ -146,6 +146,55 @@ static void test_log_keeper_drops_pages_behind_the_tail(void **state)
     read_result_release(&r);
 }
 
+/* KiB of the segment's map that this process has page table entries for. */
+static long mapped_kib(struct log_segment *seg)
+{
+    char line[512], start[32];
+    long kib = -1;
+    bool ours = false;
+    snprintf(start, sizeof start, "%lx-", (unsigned long)(uintptr_t)segment_map(seg));
+    FILE *f = fopen("/proc/self/smaps", "re");
+    assert_non_null(f);
+    while (kib < 0 && fgets(line, sizeof line, f) != NULL) {
+        if (strncmp(line, start, strlen(start)) == 0)
+            ours = true;
+        else if (ours)
+            (void)sscanf(line, "Rss: %ld", &kib);
+    }
+    fclose(f);
+    return kib;
+}
+
+static bool little_is_mapped(void *arg)
+{
+    struct log_segment *seg = commitlog_segment_nth(&((struct store *)arg)->log, 0);
+    long kib = mapped_kib(seg);
+    segment_unref(seg);
+    return kib < FILE_BYTES / 1024 / 4;
+}
+
+static void test_log_keeper_takes_out_of_the_map_what_readers_have_left(void **state)
+{
+    (void)state;
+    options.commitlog_file_bytes = FILE_BYTES;
+    store = fixture_open(&options);
+    append_bytes(FILE_BYTES + FILE_BYTES / 2);
+    struct read_limits limits = {.messages_max = 32, .bytes_max = 1 << 20, .entries_scan_max = 800};
+    struct read_result r;
+    int64_t at = 0, sum = 0;
+    do {
+        store_read(store, fixture_queue(store, "T", 0), at, &limits, NULL, NULL, &r);
+        assert_int_equal(r.status, READ_FOUND);
+        for (unsigned i = 0; i < r.chunk_count; i++)
+            for (size_t k = 0; k < r.chunks[i].len; k += 4096)
+                sum += ((const uint8_t *)r.chunks[i].ptr)[k];
+        at = r.next_offset;
+        read_result_release(&r);
+    } while (at < r.max_offset);
+    assert_true(sum > 0);
+    fixture_wait(little_is_mapped, store);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -153,6 +202,7 @@ int main(void)
         T(test_log_keeper_makes_the_next_file_at_half),
         T(test_log_keeper_fills_files_while_appends_go_on_and_harms_none),
         T(test_log_keeper_drops_pages_behind_the_tail),
+        T(test_log_keeper_takes_out_of_the_map_what_readers_have_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
