@@ -53,8 +53,9 @@ static int group_name_check(struct slice name, struct errbuf *eb)
         return errbuf_set(eb, ERR_INVAL, "the consumer group's name has %zu bytes, at most %d are allowed", name.len, GROUP_NAME_MAX);
     for (size_t i = 0; i < name.len; i++) {
         unsigned char c = (unsigned char)name.ptr[i];
-        if (!isalnum(c) && strchr("%|-_.", c) == NULL)
-            return errbuf_set(eb, ERR_INVAL, "the consumer group '%.*s' contains '%c'; allowed are letters, digits and %%|-_.", SLICE_ARG(name), c);
+        if (!isalnum(c) && (c == '\0' || strchr("%|-_.", c) == NULL))
+            return errbuf_set(eb, ERR_INVAL, "the consumer group '%.*s' contains %s%c; allowed are letters, digits and %%|-_.",
+                              SLICE_ARG(name), c < ' ' || c > '~' ? "a byte like " : "", c < ' ' || c > '~' ? '?' : c);
     }
     return 0;
 }
