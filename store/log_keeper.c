@@ -230,12 +230,11 @@ static void age_touched(struct store *s)
 
 /* --- readers --- */
 
-static void unmap_chunk(struct log_segment *seg, int c, int64_t chunk_bytes)
+static void unmap_range(struct log_segment *seg, int64_t at, int64_t bytes)
 {
     const uint8_t *map = atomic_load(&seg->map);
     if (map != NULL)
-        file_map_release((void *)(uintptr_t)(map + c * chunk_bytes), (size_t)chunk_bytes);
-    seg->mapped &= ~((uint64_t)1 << c);
+        file_map_release((void *)(uintptr_t)(map + at), (size_t)bytes);
 }
 
 /* The chunks that readers came into, and the ones behind them, are wanted in the cache; the chunks that nobody is in
@@ -247,14 +246,21 @@ static void serve_readers(struct store *s, struct log_segment *seg)
     uint64_t in_use = atomic_load_explicit(&seg->touched[0], memory_order_relaxed) |
                       atomic_load_explicit(&seg->touched[1], memory_order_relaxed);
     seg->mapped |= entered;
+    seg->map_used = entered != 0 || in_use != 0;
+    if (!seg->map_used) {
+        unmap_range(seg, 0, seg->bytes);
+        seg->mapped = 0;
+    }
     for (int c = 0; c < SEGMENT_CHUNKS; c++) {
         uint64_t bit = (uint64_t)1 << c;
         bool dropped = (seg->dropped & bit) != 0 || seg->base + (c + 1) * chunk_bytes <= s->keeper.drop_from;
         if ((entered & bit) != 0 && dropped && seg->base + (c + 2) * chunk_bytes <= written)
             (void)file_want_cache(seg->fd, c * chunk_bytes, 2 * chunk_bytes);
         bool behind = (entered >> c >> 2) != 0; /* a reader has come two chunks further */
-        if ((seg->mapped & bit) != 0 && (entered & bit) == 0 && (behind || (in_use & bit) == 0))
-            unmap_chunk(seg, c, chunk_bytes);
+        if ((seg->mapped & bit) != 0 && (entered & bit) == 0 && (behind || (in_use & bit) == 0)) {
+            unmap_range(seg, c * chunk_bytes, chunk_bytes);
+            seg->mapped &= ~bit;
+        }
     }
 }
 
@@ -262,7 +268,7 @@ static void serve_all_readers(struct store *s)
 {
     struct log_segment *seg;
     for (unsigned i = 0; (seg = commitlog_segment_nth(&s->log, i)) != NULL; i++) {
-        if (atomic_load_explicit(&seg->entered, memory_order_relaxed) != 0 || seg->mapped != 0)
+        if (atomic_load_explicit(&seg->entered, memory_order_relaxed) != 0 || seg->map_used)
             serve_readers(s, seg);
         segment_unref(seg);
     }

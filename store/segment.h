@@ -29,7 +29,8 @@ struct log_segment {
     /* --- log keeper's thread --- */
     int64_t filled_to; /* zeros are in the file below this (relative) offset; -1: not looked yet */
     uint64_t written_back, dropped; /* chunks, one bit each */
-    uint64_t mapped;                /* chunks that readers have pages of in the map, one bit each */
+    uint64_t mapped;                /* chunks that readers came into since they were unmapped, one bit each */
+    bool map_used;                  /* some page may be mapped: a slow peer's reply is read long after its chunk was left */
 };
 
 /* Opens the file of `base` in `dir`. `create`: makes it in full length with all blocks reserved. One
