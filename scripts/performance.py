@@ -1,0 +1,251 @@
+#!/usr/bin/env python3
+"""Measures CJMQ beside the machine's own limits and writes the table of docs/performance.md.
+
+    scripts/performance.py [--rounds 5] [--seconds 2.5] [--build build/release] [--probes ../shared/probes] [--dir DIR] [--write]
+
+Every round takes the limits F (disk.c), E1, EP, E64 (ref.c with lg.c) and then, on fresh stores, all phases with ASYNC_FLUSH and SYNC_FLUSH.
+What is printed is the median over the rounds. With --write the table replaces what stands between the markers in docs/performance.md.
+Needs a release build, a C compiler, and for the probes liburing-dev and librabbitmq-dev. Everything is on loopback, and one machine
+carries the load generator too: compare within one run only.
+"""
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+MARK_BEGIN, MARK_END = "<!-- figures: begin -->", "<!-- figures: end -->"
+BACKLOG_MESSAGES = 100_000
+
+
+def free_port():
+    """A port that is free now, with the port below it (the broker's fast port) free as well."""
+    while True:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        try:
+            with socket.socket() as s:
+                s.bind(("127.0.0.1", port - 2))
+            return port
+        except OSError:
+            continue
+
+
+def status_kib(pid, key):
+    with open(f"/proc/{pid}/status") as f:
+        for line in f:
+            if line.startswith(key + ":"):
+                return int(line.split()[1])
+    return 0
+
+
+class Server:
+    """A daemon started by this script and ended by it."""
+
+    def __init__(self, argv, log):
+        self.out = open(log, "w")
+        self.started = time.perf_counter()
+        self.process = subprocess.Popen(argv, stdout=self.out, stderr=subprocess.STDOUT)
+        self.pid = self.process.pid
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+        self.out.close()
+
+
+def first_answer_ms(server, port, code):
+    """Milliseconds from exec to the answer to a first request."""
+    header = json.dumps({"code": code, "flag": 0, "language": "OTHER", "opaque": 1, "version": 409}).encode()
+    frame = struct.pack(">II", 4 + len(header), len(header)) + header
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port)) as s:
+                s.sendall(frame)
+                if s.recv(4):
+                    return 1000 * (time.perf_counter() - server.started)
+        except OSError:
+            if server.process.poll() is not None:
+                sys.exit(f"a server ended at its start; see {server.out.name}")
+
+
+class Bench:
+    def __init__(self, args, work):
+        self.args, self.work = args, work
+        self.bin = os.path.join(args.build, "bin")
+        self.results = {}  # name -> list of values, one a round
+
+    def add(self, name, value):
+        self.results.setdefault(name, []).append(value)
+
+    def median(self, name):
+        values = self.results.get(name)
+        return statistics.median(values) if values else float("nan")
+
+    # --- the machine's limits ---
+
+    def build_probes(self):
+        flags = {"disk": ["-luring", "-lpthread"], "ref": ["-march=native", "-lpthread"], "lg": ["-lpthread", "-lrabbitmq"]}
+        for name, extra in flags.items():
+            source = os.path.join(self.args.probes, name + ".c")
+            subprocess.run(["cc", "-O2", "-w", source, "-o", os.path.join(self.work, name)] + extra, check=True)
+
+    def probe(self, *argv):
+        return subprocess.run([os.path.join(self.work, argv[0]), *argv[1:]], check=True, capture_output=True, text=True).stdout
+
+    def limits(self):
+        out = self.probe("disk", self.work, "fdatasync", "zero", "4096", "2000")
+        self.add("F", float(re.search(r"per_s=([\d.]+)", out).group(1)))
+        port = free_port()
+        folder = os.path.join(self.work, "ref.d")
+        os.makedirs(folder, exist_ok=True)
+        ref = subprocess.Popen([os.path.join(self.work, "ref"), str(port), folder, "null"])
+        try:
+            self.wait_for_port(port)
+            for name, conns, depth in (("E1", 1, 1), ("EP", 1, 64), ("E64", 64, 1)):
+                out = self.probe("lg", "rmq", "pub", str(port), str(conns), str(depth), str(self.args.seconds), "0", str(ref.pid))
+                self.add(name, float(re.search(r"ack_per_s=([\d.]+)", out).group(1)))
+        finally:
+            ref.kill()
+            ref.wait()
+
+    @staticmethod
+    def wait_for_port(port):
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                return
+            except OSError:
+                time.sleep(0.01)
+
+    # --- CJMQ ---
+
+    def mqbench(self, port, pid, *options):
+        out = subprocess.run([os.path.join(self.bin, "mqbench"), "-b", f"127.0.0.1:{port}", "--quiet", "--json", "-", "-p", str(pid), *options],
+                             check=True, capture_output=True, text=True).stdout
+        return json.loads(out[out.index("{"):])
+
+    def note_sends(self, prefix, r):
+        self.add(prefix + " /s", r["sent"]["perSecond"])
+        for key in ("p50Us", "p99Us", "p999Us"):
+            self.add(f"{prefix} {key}", r["sendLatency"][key])
+        self.add(prefix + " cpu", r["server"]["cpuUsPerMessage"])
+        self.add(prefix + " errors", r["sent"]["errors"])
+
+    def phases(self, flush):
+        folder = tempfile.mkdtemp(dir=self.work)
+        registry_port, port = free_port(), free_port()
+        registry = Server([os.path.join(self.bin, "mqregistry"), f"--listenPort={registry_port}", "--telnetPort=0", "--bindAddress=127.0.0.1",
+                           f"--storePathRootDir={folder}/registry", f"--logDir={folder}/logs"], f"{folder}/registry.out")
+        registry_ms = first_answer_ms(registry, registry_port, 106)
+        broker = Server([os.path.join(self.bin, "mqbroker"), "--brokerName=bench", "--brokerIP1=127.0.0.1", "--bindAddress=127.0.0.1",
+                         f"--listenPort={port}", "--telnetPort=0", f"--namesrvAddr=127.0.0.1:{registry_port}", f"--flushDiskType={flush}",
+                         f"--storePathRootDir={folder}/store", f"--logDir={folder}/logs"], f"{folder}/broker.out")
+        try:
+            self.add("start registry ms", registry_ms)
+            self.add("start broker ms", first_answer_ms(broker, port, 28))
+            # SYNC_FLUSH fills its first log file with zeros in the background; wait for it, as a broker in service has done.
+            time.sleep(2)
+            self.add(flush + " idle rss", (status_kib(registry.pid, "VmRSS") + status_kib(broker.pid, "VmRSS")) / 1024)
+            s = str(self.args.seconds)
+            self.note_sends(flush + " 1x1", self.mqbench(port, broker.pid, "-d", s))
+            self.note_sends(flush + " 1x64", self.mqbench(port, broker.pid, "-d", s, "-f", "64"))
+            self.note_sends(flush + " 64x1", self.mqbench(port, broker.pid, "-d", s, "-c", "64"))
+            self.add(flush + " loaded anon", (status_kib(registry.pid, "RssAnon") + status_kib(broker.pid, "RssAnon")) / 1024)
+            self.mqbench(port, broker.pid, "-t", "Backlog", "-N", str(BACKLOG_MESSAGES), "-f", "64")
+            r = self.mqbench(port, broker.pid, "-t", "Backlog", "-m", "consume", "-B", "32")
+            self.add(flush + " backlog /s", r["received"]["perSecond"])
+            self.add(flush + " backlog cpu", r["server"]["cpuUsPerMessage"])
+            r = self.mqbench(port, broker.pid, "-t", "Both", "-m", "both", "-f", "64", "-d", s, "-B", "128")
+            self.note_sends(flush + " both", r)
+            self.add(flush + " both out /s", r["received"]["perSecond"])
+            r = self.mqbench(port, broker.pid, "-t", "EndToEnd", "-m", "e2e", "-r", "1000", "-w", "0.5", "-d", s)
+            for key in ("p50Us", "p99Us", "p999Us"):
+                self.add(f"{flush} e2e {key}", r["endToEndLatency"][key])
+            self.add(flush + " loaded rss", (status_kib(registry.pid, "VmRSS") + status_kib(broker.pid, "VmRSS")) / 1024)
+        finally:
+            broker.stop()
+            registry.stop()
+            shutil.rmtree(folder)
+
+    # --- the table ---
+
+    def table(self):
+        m = self.median
+        rows = [f"Limits of this machine in this run: F {m('F'):,.0f}/s, E1 {m('E1'):,.0f}/s, EP {m('EP'):,.0f}/s, E64 {m('E64'):,.0f}/s. "
+                f"Medians of {self.args.rounds} rounds, {self.args.seconds} s a phase, 1 KiB bodies.", ""]
+        rows += ["| sends | per second | ratio | aim | p50 us | p99 us | p99.9 us | server CPU us/message |", "|---|---|---|---|---|---|---|---|"]
+        aims = {("ASYNC_FLUSH", "1x1"): ("E1", "0.85 E1"), ("ASYNC_FLUSH", "1x64"): ("EP", "0.4 EP"), ("ASYNC_FLUSH", "64x1"): ("E64", "0.55 E64"),
+                ("SYNC_FLUSH", "1x1"): ("F", "0.85 F"), ("SYNC_FLUSH", "1x64"): ("F", "17 F"), ("SYNC_FLUSH", "64x1"): ("F", "10 F")}
+        for (flush, shape), (limit, aim) in aims.items():
+            p = f"{flush} {shape}"
+            rows.append(f"| {p} | {m(p + ' /s'):,.0f} | {m(p + ' /s') / m(limit):.2f} {limit} | {aim} | {m(p + ' p50Us'):,.0f} | {m(p + ' p99Us'):,.0f} "
+                        f"| {m(p + ' p999Us'):,.0f} | {m(p + ' cpu'):.2f} |")
+        rows += ["", "| the rest | ASYNC_FLUSH | SYNC_FLUSH | aim |", "|---|---|---|---|"]
+
+        def row(text, value, aim):
+            rows.append(f"| {text} | {value('ASYNC_FLUSH')} | {value('SYNC_FLUSH')} | {aim} |")
+
+        row(f"backlog of {BACKLOG_MESSAGES:,} messages consumed, per second (to own 1x64)",
+            lambda f: f"{m(f + ' backlog /s'):,.0f} ({m(f + ' backlog /s') / m(f + ' 1x64 /s'):.1f}x)", "2x own 1x64")
+        row("... server CPU us/message", lambda f: f"{m(f + ' backlog cpu'):.2f}", "")
+        row("1x64 producer and a consumer at once: in, out per second", lambda f: f"{m(f + ' both /s'):,.0f}, {m(f + ' both out /s'):,.0f}", "out = in")
+        row("end to end at 1,000/s: p50, p99, p99.9 us",
+            lambda f: f"{m(f + ' e2e p50Us'):,.0f}, {m(f + ' e2e p99Us'):,.0f}, {m(f + ' e2e p999Us'):,.0f}", "p99 150 async")
+        row("registry + broker idle, resident MB", lambda f: f"{m(f + ' idle rss'):.1f}", "8")
+        row("registry + broker under load, anonymous MB", lambda f: f"{m(f + ' loaded anon'):.1f}", "48")
+        row("registry + broker after all phases, resident MB (mapped log pages are the kernel's cache)", lambda f: f"{m(f + ' loaded rss'):.0f}", "")
+        rows.append(f"| start to first answer, ms: registry, broker | {m('start registry ms'):.1f}, {m('start broker ms'):.1f} | | 12 |")
+        errors = sum(sum(v) for k, v in self.results.items() if k.endswith(" errors"))
+        rows += ["", f"Failed sends over all rounds: {errors:.0f}."]
+        return "\n".join(rows)
+
+
+def write_document(table):
+    path = os.path.join(ROOT, "docs", "performance.md")
+    with open(path) as f:
+        text = f.read()
+    begin, end = text.index(MARK_BEGIN) + len(MARK_BEGIN), text.index(MARK_END)
+    with open(path, "w") as f:
+        f.write(text[:begin] + "\n" + table + "\n" + text[end:])
+    print(f"\nwritten into {path}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.5)
+    parser.add_argument("--build", default=os.path.join(ROOT, "build", "release"))
+    parser.add_argument("--probes", default=os.path.join(ROOT, "..", "shared", "probes"))
+    parser.add_argument("--dir", default=None, help="folder on the disk to be measured (default: the build folder)")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
+    args = parser.parse_args()
+    work = tempfile.mkdtemp(prefix="performance-", dir=args.dir or args.build)
+    try:
+        bench = Bench(args, work)
+        bench.build_probes()
+        for i in range(args.rounds):
+            print(f"round {i + 1} of {args.rounds}", flush=True)
+            bench.limits()
+            bench.phases("ASYNC_FLUSH")
+            bench.phases("SYNC_FLUSH")
+        table = bench.table()
+    finally:
+        shutil.rmtree(work)
+    print(table)
+    if args.write:
+        write_document(table)
+
+
+if __name__ == "__main__":
+    main()
