@@ -4,24 +4,46 @@
 #
 #   examples/quickstart.sh           everything, ends with the cluster stopped
 #   examples/quickstart.sh --keep    leaves the cluster running and says how to reach and stop it
+#   examples/quickstart.sh --stop    stops what --keep left running
+#
+# Environment: REGISTRY_PORT (9876), BROKER_PORT (50088). The broker also listens on BROKER_PORT - 2, and each has a console.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 prefix=$root/build/quickstart/install
 run=$root/build/quickstart/run
-registry_port=9876
-broker_port=50088
-telnet_port=10088 # JMQ's rule: 50088 % 10000 + 10000
+registry_port=${REGISTRY_PORT:-9876}
+broker_port=${BROKER_PORT:-50088}
+for port in "$registry_port" "$broker_port"; do
+    case $port in
+        0* | *[!0-9]*)
+            echo "REGISTRY_PORT and BROKER_PORT are numbers of ports, not '$port'" >&2
+            exit 2
+            ;;
+    esac
+done
+# JMQ's rule for the port of a console: 50088 has 10088.
+console_of() { echo $(($1 % 10000 + 10000 + ($1 / 10000 == 1 ? 10000 : 0))); }
+registry_console=$(console_of "$registry_port")
+broker_console=$(console_of "$broker_port")
+registry=127.0.0.1:$registry_port
 broker=127.0.0.1:$broker_port
 topic_json='[{"archive":false,"consumers":{"app4Consumer":{}},"groups":["jmq102"],"importance":1,"producers":{"app4Product":{}},"queues":5,"topic":"topic_simple","type":"TOPIC"}]'
-broker_json='[{"alias":"jmq102_m","dataCenter":9,"id":0,"ip":"127.0.0.1","permission":"FULL","port":50088,"retryType":"DB","syncMode":"SYNCHRONOUS"}]'
+broker_json='[{"alias":"jmq102_m","dataCenter":9,"id":0,"ip":"127.0.0.1","permission":"FULL","port":'$broker_port',"retryType":"DB","syncMode":"SYNCHRONOUS"}]'
 
 keep=
 case ${1-} in
     "") ;;
     --keep) keep=yes ;;
+    --stop)
+        status=0
+        for program in broker registry; do
+            sh "$root/scripts/mqshutdown" $program --logDir="$run/logs" || status=$?
+        done
+        exit $status
+        ;;
     *)
-        echo "Usage: examples/quickstart.sh [--keep]" >&2
+        echo "Usage: examples/quickstart.sh [--keep | --stop]" >&2
         exit 2
         ;;
 esac
@@ -43,7 +65,17 @@ stop() {
     broker_pid=
 }
 trap stop EXIT
-trap 'exit 130' INT TERM
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# What --keep left running works with the files that are about to be replaced.
+for file in "$run"/logs/*.pid; do
+    [ -f "$file" ] && read -r pid <"$file" || continue
+    case $(readlink "/proc/$pid/exe") in
+        "$prefix"/*) fail "an earlier cluster still runs (process $pid); stop it with: examples/quickstart.sh --stop" ;;
+    esac
+done
 
 step "1. What CJMQ needs from Debian"
 "$root/scripts/packages.sh" build demo
@@ -60,29 +92,39 @@ echo "bin/: $(ls "$prefix/bin" | tr '\n' ' ')"
 step "3. Start the registry on port $registry_port and a broker on port $broker_port"
 rm -rf "$run"
 mkdir -p "$run"
+port_hint() { # FILE
+    grep -q "Address already in use" "$1" || return 0
+    cat >&2 <<EOF
+
+Another program has one of the ports: registry $registry_port and console $registry_console;
+broker $broker_port and $((broker_port - 2)), console $broker_console. Choose others, for example:
+    REGISTRY_PORT=9786 BROKER_PORT=50188 examples/quickstart.sh
+EOF
+}
 wait_for_line() { # FILE TEXT PID
     tries=0
     until grep -q "$2" "$1" 2>/dev/null; do
-        kill -0 "$3" 2>/dev/null || { cat "$1" >&2; fail "the program ended; is another one using its port?"; }
+        kill -0 "$3" 2>/dev/null || { cat "$1" >&2; port_hint "$1"; fail "the program ended, as it says above"; }
         tries=$((tries + 1))
         [ $tries -lt 200 ] || fail "'$2' did not appear in $1 within 10 s"
         sleep 0.05
     done
     grep "$2" "$1" | head -n 1
 }
-sh "$prefix/bin/mqregistry" --bindAddress=127.0.0.1 --listenPort=$registry_port --storePathRootDir="$run/registry" \
+# A session of its own: ctrl-c reaches this script alone, which then stops them in order, and --keep outlives the terminal.
+setsid sh "$prefix/bin/mqregistry" --bindAddress=127.0.0.1 --listenPort=$registry_port --storePathRootDir="$run/registry" \
     --logDir="$run/logs" >"$run/registry.out" 2>&1 &
 registry_pid=$!
 wait_for_line "$run/registry.out" "boot success" "$registry_pid"
 # A small reserve and small log files: this is a demonstration on a machine that may have little room.
-sh "$prefix/bin/mqbroker" -n 127.0.0.1:$registry_port --brokerIP1=127.0.0.1 --bindAddress=127.0.0.1 --listenPort=$broker_port \
+setsid sh "$prefix/bin/mqbroker" -n $registry --brokerIP1=127.0.0.1 --bindAddress=127.0.0.1 --listenPort=$broker_port \
     --storePathRootDir="$run/store" --logDir="$run/logs" --diskReserveBytes=67108864 --mappedFileSizeCommitLog=67108864 \
     >"$run/broker.out" 2>&1 &
 broker_pid=$!
 wait_for_line "$run/broker.out" "boot success" "$broker_pid"
 
-step "4. Describe the cluster, typed into telnet 127.0.0.1 $telnet_port as in JMQ's guide"
-export topic_json broker_json telnet_port
+step "4. Describe the cluster, typed into telnet 127.0.0.1 $broker_console as in JMQ's guide"
+export topic_json broker_json broker_console
 expect -f - <<'EXPECT' || fail "the telnet session"
 set timeout 10
 log_user 1
@@ -93,7 +135,7 @@ proc answer {pattern} {
         eof { puts stderr "\nthe session ended"; exit 1 }
     }
 }
-spawn -noecho telnet 127.0.0.1 $env(telnet_port)
+spawn -noecho telnet 127.0.0.1 $env(broker_console)
 answer {Escape character[^\n]*\n}
 send -- "auth -u jmq -p jmq\r"
 answer {"status":3[^\n]*\n>}
@@ -120,27 +162,29 @@ examples=$root/build/quickstart/examples
 mkdir -p "$examples"
 export PKG_CONFIG_PATH="$prefix/lib/pkgconfig" LD_LIBRARY_PATH="$prefix/lib"
 for example in producer consumer; do
-    # shellcheck disable=SC2046 # the flags are words
-    ${CC:-cc} "$root/examples/c/$example.c" -o "$examples/$example" $(pkg-config --cflags --libs cjmq) || fail "compiling $example.c"
+    # The flags are words quoted for a shell.
+    eval "${CC:-cc} \"\$root/examples/c/\$example.c\" -o \"\$examples/\$example\" $(pkg-config --cflags --libs cjmq)" ||
+        fail "compiling $example.c"
 done
-"$examples/producer" 127.0.0.1:$registry_port topic_simple app4Product || fail "sending"
+"$examples/producer" $registry topic_simple app4Product || fail "sending"
 
 step "6. Receive the seven messages as app4Consumer"
-timeout 30 "$examples/consumer" 127.0.0.1:$registry_port topic_simple 7 app4Consumer || fail "receiving"
+timeout --foreground 30 "$examples/consumer" $registry topic_simple 7 app4Consumer || fail "receiving"
 
 step "7. An app that the topic document does not list is told so"
-if "$examples/producer" 127.0.0.1:$registry_port topic_simple somebodyElse; then
+if "$examples/producer" $registry topic_simple somebodyElse; then
     fail "an app without permission could send"
 fi
 
 if [ -n "$keep" ]; then
     step "The cluster stays up"
     cat <<EOF
-Registry    127.0.0.1:$registry_port, console: telnet 127.0.0.1 19876
-Broker      $broker, console: telnet 127.0.0.1 $telnet_port (user jmq, password jmq)
-Programs    $prefix/bin, e.g.  sh $prefix/bin/mqadmin clusterList -n 127.0.0.1:$registry_port
+Registry    $registry, console: telnet 127.0.0.1 $registry_console
+Broker      $broker, console: telnet 127.0.0.1 $broker_console (user jmq, password jmq)
+Programs    $prefix/bin, for example:
+            sh '$prefix/bin/mqadmin' clusterList -n $registry
 Logs        $run/logs
-Stop it     kill $broker_pid $registry_pid
+Stop it     examples/quickstart.sh --stop
 EOF
     trap - EXIT
     exit 0

@@ -58,5 +58,15 @@ else
     exit 1
 fi
 echo "Installing Debian packages:$missing"
-$as_root apt-get update -q &&
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
+log=$(mktemp "${TMPDIR:-/tmp}/cjmq-packages-XXXXXX") || exit 1
+trap 'rm -f "$log"' EXIT
+install_missing() {
+    $as_root apt-get update -q &&
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
+}
+if ! install_missing >"$log" 2>&1; then
+    tail -n 30 "$log" >&2
+    echo "The installation failed, as it says above. By hand:" >&2
+    echo "    apt-get install$missing" >&2
+    exit 1
+fi
