@@ -115,7 +115,7 @@ enum { RACERS = 4, ROUNDS = 2000 };
 struct racer {
     struct lock_table *table;
     pthread_t thread;
-    char id[8];
+    char id[16];
     int *holders; /* of the one queue; touched by its holder only */
     int held;
 };
