@@ -50,12 +50,14 @@ int mqadmin_time(const struct mqadmin *a, char letter, int64_t def, int64_t *out
         *out = def;
         return 0;
     }
-    if (slice_to_i64(slice_str(text), out) == 0)
+    if (slice_to_i64(slice_str(text), out) == 0 && *out >= 0)
         return 0;
     struct tm tm = {.tm_isdst = -1};
     int ms = 0, used = 0;
-    if (sscanf(text, "%d-%d-%d#%d:%d:%d:%d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &ms, &used) != 7 ||
-        text[used] != '\0')
+    if (sscanf(text, "%4d-%2d-%2d#%2d:%2d:%2d:%3d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min,
+               &tm.tm_sec, &ms, &used) != 7 || text[used] != '\0' || tm.tm_year < 1970 || tm.tm_mon < 1 || tm.tm_mon > 12 ||
+        tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour < 0 || tm.tm_hour > 23 || tm.tm_min < 0 || tm.tm_min > 59 ||
+        tm.tm_sec < 0 || tm.tm_sec > 60 || ms < 0)
         return errbuf_set(eb, ERR_INVAL, "--%s: '%s' is neither milliseconds nor yyyy-MM-dd#HH:mm:ss:SSS", option_of(a, letter)->long_name,
                           text);
     tm.tm_year -= 1900;

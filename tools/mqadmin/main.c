@@ -115,6 +115,17 @@ static enum parsed parse(struct mqadmin *a, int argc, char **argv)
     return PARSED_RUN;
 }
 
+static bool wrong_one_of(const struct mqadmin_command *c)
+{
+    struct buf letters = {0};
+    for (const char *p = c->one_of; *p != '\0'; p++)
+        buf_printf(&letters, "%s-%c", p == c->one_of ? "" : " ", *p);
+    char *text = buf_steal_str(&letters);
+    wrong_arguments(c, "Exactly one of these options is needed", text);
+    free(text);
+    return false;
+}
+
 static bool has_required(const struct mqadmin *a)
 {
     const struct mqadmin_command *c = a->command;
@@ -125,7 +136,7 @@ static bool has_required(const struct mqadmin *a)
     for (const char *p = c->one_of; p != NULL && *p != '\0'; p++)
         given += mqadmin_value(a, *p) != NULL;
     if (c->one_of != NULL && given != 1)
-        return wrong_arguments(c, "Exactly one of these options is needed", c->one_of), false;
+        return wrong_one_of(c);
     return true;
 }
 

@@ -5,10 +5,12 @@
 #include "tools/mqadmin/mqadmin.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static int client_error(const struct cjmq_error *error, struct errbuf *eb)
 {
@@ -156,6 +158,12 @@ static int queue_range(struct mqadmin *a, const struct consume *c, const struct 
     return err;
 }
 
+/* Brokers answer a time behind their last message with that message. */
+static bool is_wanted(const struct consume *c, const struct cjmq_received *m)
+{
+    return (c->begin_ms < 0 || m->store_ms >= c->begin_ms) && (c->end_ms < 0 || m->store_ms <= c->end_ms);
+}
+
 static int consume_queue(struct mqadmin *a, struct consume *c, const struct cjmq_queue *queue, struct errbuf *eb)
 {
     int64_t from, to;
@@ -170,9 +178,12 @@ static int consume_queue(struct mqadmin *a, struct consume *c, const struct cjmq
         struct cjmq_pull_request request = {.queue = *queue, .offset = from, .max_messages = want > 1024 ? 1024 : (int)want};
         if (cjmq_pull(c->puller, &request, &result, &error) != 0)
             return client_error(&error, eb);
-        for (size_t i = 0; i < result.count && c->left > 0 && result.messages[i].queue_offset < to; i++, c->left--) {
+        for (size_t i = 0; i < result.count && c->left > 0 && result.messages[i].queue_offset < to; i++) {
+            if (!is_wanted(c, &result.messages[i]))
+                continue;
             printf("Consume ok\n");
             print_one_line(&result.messages[i]);
+            c->left--;
         }
         /* A queue whose messages went meanwhile ends the loop: there is nothing to go on to. */
         from = result.next_offset > from ? result.next_offset : to;
@@ -249,12 +260,19 @@ static void print_label_number(const char *label, int64_t value)
     printf("%-20s %lld\n", label, (long long)value);
 }
 
-/* The body goes into a file, because it may be anything. 0 or the errno. */
+/* The body goes into a file, because it may be anything. The folder may be anybody's: no link is followed there, and the
+ * file is for its owner. 0 or the errno. */
 static int write_body(const struct cjmq_received *m, const char *path)
 {
-    FILE *f = fopen(path, "we");
-    if (f == NULL)
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
         return errno;
+    FILE *f = fdopen(fd, "w");
+    if (f == NULL) {
+        int err = errno;
+        close(fd);
+        return err;
+    }
     int err = fwrite(m->body, 1, m->body_len, f) == m->body_len ? 0 : EIO;
     if (fclose(f) != 0 && err == 0)
         err = errno;

@@ -217,6 +217,8 @@ int mqadmin_topic_list(struct mqadmin *a, struct errbuf *eb)
     if (err == 0)
         err = topic_list_parse(answer.body, &list, eb);
     buf_fini(&storage);
+    if (err == 0)
+        topic_list_sort(&list);
     if (err == 0 && with_groups)
         printf("%-20s  %-48s  %-48s\n", "#Cluster Name", "#Topic", "#Consumer Group");
     for (unsigned i = 0; i < list.count && err == 0; i++) {
