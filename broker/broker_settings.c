@@ -142,12 +142,14 @@ static int check_ports(const struct broker_settings *s, struct errbuf *eb)
 static int check_name(const char *name, const char *value, struct errbuf *eb)
 {
     if (strlen(value) > BROKER_NAME_MAX)
-        return errbuf_set(eb, ERR_INVAL, "%s has %zu bytes, at most %d are allowed: %.40s...", name, strlen(value),
-                          BROKER_NAME_MAX, value);
+        return errbuf_set(eb, ERR_INVAL, "%s has %zu bytes, at most %d are allowed: %.40s...", name,
+                          strlen(value), BROKER_NAME_MAX, value);
     for (const char *p = value; *p != '\0'; p++) {
         if (*p == '/' || (unsigned char)*p <= ' ' || *p == 0x7f || (*p == '.' && p == value))
-            return errbuf_set(eb, ERR_INVAL, "%s=%s: a name without '/', blanks, control characters and leading '.' was expected",
-                              name, value);
+            return errbuf_set(
+                eb, ERR_INVAL,
+                "%s=%s: a name without '/', blanks, control characters and leading '.' was expected", name,
+                value);
     }
     return 0;
 }

@@ -1,6 +1,7 @@
 /* config_file.c - whole-file JSON with a backup.
  * Threads: any; callers serialise per file.
- * Invariants: NAME or NAME.bak holds a whole, synced document from the first save on, whatever moment a crash comes at. */
+ * Invariants: NAME or NAME.bak holds a whole, synced document from the first save on, whatever moment a crash
+ * comes at. */
 #include "broker/config_file.h"
 
 #include "base/json_dialect.h"
@@ -56,7 +57,8 @@ static void put_aside(const char *path, const char *why, const char *backup)
     if (file_rename(path, aside) == 0)
         log_error("%s; %s is used instead, the damaged file is kept as %s", why, backup, aside);
     else
-        log_error("%s; %s is used instead; the damaged file cannot be renamed: %s", why, backup, strerror(errno));
+        log_error("%s; %s is used instead; the damaged file cannot be renamed: %s", why, backup,
+                  strerror(errno));
     free(aside);
 }
 

@@ -1,6 +1,7 @@
-/* console.c - the broker's telnet console: the cluster documents (passed on to a registry), what apps may do here, topics and cluster.
- * The `monitor` command has its own file, monitor.c.
- * Threads: b->control's. A call that waits for a registry outlives its session; its late reply is dropped by the telnet server. */
+/* console.c - the broker's telnet console: the cluster documents (passed on to a registry), what apps may do
+ * here, topics and cluster. The `monitor` command has its own file, monitor.c.
+ * Threads: b->control's. A call that waits for a registry outlives its session; its late reply is dropped by
+ * the telnet server. */
 #include "broker/console.h"
 
 #include "base/mem.h"
@@ -63,13 +64,15 @@ static void reply_outcome(struct telnet_call *call, const struct command *answer
     free(body);
 }
 
-static void on_document_answer(void *arg, int err, const struct command *answer, const char *registry, const struct errbuf *eb)
+static void on_document_answer(void *arg, int err, const struct command *answer, const char *registry,
+                               const struct errbuf *eb)
 {
     struct telnet_call *call = arg;
     if (err != 0) {
         document_reply_failed(call, eb->text);
     } else if (answer->code != RESP_SUCCESS) {
-        char *why = mem_printf("registry %s: code %d %.*s", registry, answer->code, SLICE_ARG(answer->remark));
+        char *why = mem_printf("registry %s: code %d %.*s", registry, answer->code,
+                               SLICE_ARG(answer->remark));
         document_reply_failed(call, why);
         free(why);
     } else {
@@ -77,25 +80,26 @@ static void on_document_answer(void *arg, int err, const struct command *answer,
     }
 }
 
-static void pass_on(struct console *c, struct telnet_call *call, enum document_kind kind, const char *action, int64_t version, int64_t version2,
-                    struct slice json)
+static void pass_on(struct console *c, struct telnet_call *call, enum document_kind kind, const char *action,
+                    int64_t version, int64_t version2, struct slice json)
 {
     if (strcmp(action, DOCUMENT_ACTION_SET) == 0 || strcmp(action, DOCUMENT_ACTION_ROLLBACK) == 0)
-        log_info("%s %s by %s at %s, passed on to the registry", document_kind_name(kind), action, telnet_call_user(call),
-                 telnet_call_peer(call));
-    registry_link_command(c->broker->registry_link,
-                          &(struct document_command){
-                              .which = document_of_kind(kind),
-                              .action = action,
-                              .user = telnet_call_user(call),
-                              .password = telnet_call_password(call),
-                              .peer = telnet_call_peer(call),
-                              /* CURRENT is 0 and PREVIOUS the default of diff and rollback: both are "not sent" on the wire. */
-                              .version = version > 0 ? version : 0,
-                              .version2 = version2 > 0 ? version2 : 0,
-                              .json = json,
-                          },
-                          on_document_answer, call);
+        log_info("%s %s by %s at %s, passed on to the registry", document_kind_name(kind), action,
+                 telnet_call_user(call), telnet_call_peer(call));
+    registry_link_command(
+        c->broker->registry_link,
+        &(struct document_command){
+            .which = document_of_kind(kind),
+            .action = action,
+            .user = telnet_call_user(call),
+            .password = telnet_call_password(call),
+            .peer = telnet_call_peer(call),
+            /* CURRENT is 0 and PREVIOUS the default of diff and rollback: both are "not sent" on the wire. */
+            .version = version > 0 ? version : 0,
+            .version2 = version2 > 0 ? version2 : 0,
+            .json = json,
+        },
+        on_document_answer, call);
 }
 
 static void on_get(void *arg, struct telnet_call *call, enum document_kind kind, int64_t version)
@@ -155,8 +159,9 @@ static enum cluster_permission app_permission(struct broker *b, struct slice top
 static void on_permiquery(struct telnet_call *call, void *arg)
 {
     struct broker *b = ((struct console *)arg)->broker;
-    struct telnet_option options[] = {
-        {.short_name = 'l', .long_name = "level"}, {.short_name = 't', .long_name = "topic"}, {.short_name = 'a', .long_name = "app"}};
+    struct telnet_option options[] = {{.short_name = 'l', .long_name = "level"},
+                                      {.short_name = 't', .long_name = "topic"},
+                                      {.short_name = 'a', .long_name = "app"}};
     const struct telnet_option *level = &options[0], *topic = &options[1], *app = &options[2];
     struct identity_view self;
     if (telnet_call_options(call, 1, options, sizeof options / sizeof options[0], NULL) != 0) {
@@ -165,7 +170,9 @@ static void on_permiquery(struct telnet_call *call, void *arg)
         identity_view(b->identity, &self);
         reply_permission(call, "broker", self.permission);
     } else if (slice_eq_str(level->value, "topic") && topic->given) {
-        reply_permission(call, "topic", access_topic_permission(documents_topics(registry_link_documents(b->registry_link)), topic->value));
+        reply_permission(call, "topic",
+                         access_topic_permission(documents_topics(registry_link_documents(b->registry_link)),
+                                                 topic->value));
     } else if (slice_eq_str(level->value, "app") && topic->given && app->given) {
         reply_permission(call, "app", app_permission(b, topic->value, app->value));
     } else {
@@ -175,7 +182,8 @@ static void on_permiquery(struct telnet_call *call, void *arg)
 
 /* --- cluster, topics --- */
 
-static void on_cluster_answer(void *arg, int err, const struct command *answer, const char *registry, const struct errbuf *eb)
+static void on_cluster_answer(void *arg, int err, const struct command *answer, const char *registry,
+                              const struct errbuf *eb)
 {
     struct telnet_call *call = arg;
     struct buf text = {0};
@@ -183,8 +191,8 @@ static void on_cluster_answer(void *arg, int err, const struct command *answer, 
     if (err != 0)
         telnet_reply_resultf(call, TELNET_STATUS_REGISTRY, NULL, "%s", eb->text);
     else if (answer->code != RESP_SUCCESS || cluster_status_format(answer->body, &text, &why) != 0)
-        telnet_reply_resultf(call, TELNET_STATUS_REGISTRY, NULL, "registry %s: code %d %.*s%s", registry, answer->code,
-                             SLICE_ARG(answer->remark), why.text);
+        telnet_reply_resultf(call, TELNET_STATUS_REGISTRY, NULL, "registry %s: code %d %.*s%s", registry,
+                             answer->code, SLICE_ARG(answer->remark), why.text);
     else
         telnet_reply_text_slice(call, buf_slice(&text));
     buf_fini(&text);
@@ -233,7 +241,11 @@ static void fill_commands(struct console *c)
          .help = "every broker of the cluster: alive or not, role, permission",
          .handler = on_cluster,
          .arg = c},
-        {.name = "topics", .usage = "topics", .help = "the topics that this broker serves", .handler = on_topics, .arg = c},
+        {.name = "topics",
+         .usage = "topics",
+         .help = "the topics that this broker serves",
+         .handler = on_topics,
+         .arg = c},
     };
     document_commands_init(&c->documents, &DOCUMENT_OPS, c, c->commands);
     memcpy(c->commands + DOCUMENT_COMMAND_COUNT, own, sizeof own);
@@ -247,8 +259,8 @@ int console_start(struct broker *b, struct console **out, struct errbuf *eb)
     struct net_addr addr;
     char sentence[TELNET_BIND_SENTENCE_MAX];
     bool warn = false;
-    int err = telnet_bind_choose(b->settings.telnetBind, b->settings.adminPassword, (uint16_t)b->settings.telnetPort, &addr, sentence, &warn,
-                                 eb);
+    int err = telnet_bind_choose(b->settings.telnetBind, b->settings.adminPassword,
+                                 (uint16_t)b->settings.telnetPort, &addr, sentence, &warn, eb);
     if (err != 0)
         return err;
     struct console *c = mem_zalloc(sizeof *c);

@@ -1,6 +1,7 @@
 /* documents.c - the newest cluster documents, applied and kept.
  * Threads: b->control's.
- * Invariants: 1. What is applied is what `brokers` and `topics` hold. 2. A document only gives way to one that was stored later. */
+ * Invariants: 1. What is applied is what `brokers` and `topics` hold. 2. A document only gives way to one
+ * that was stored later. */
 #include "broker/documents.h"
 
 #include "base/json_dialect.h"
@@ -60,8 +61,8 @@ static int take(struct documents *d, enum cluster_document which, struct slice t
     } else {
         struct buf why = {0};
         document_problems_format(&problems, true, &why);
-        log_error("the %s document from %s cannot be used, the former one stays in force: %.*s", cluster_document_name(which), source,
-                  SLICE_ARG(buf_slice(&why)));
+        log_error("the %s document from %s cannot be used, the former one stays in force: %.*s",
+                  cluster_document_name(which), source, SLICE_ARG(buf_slice(&why)));
         buf_fini(&why);
     }
     document_problems_fini(&problems);
@@ -72,16 +73,19 @@ static int take(struct documents *d, enum cluster_document which, struct slice t
 
 static void save(struct documents *d, enum cluster_document which, int64_t version, const char *registry)
 {
-    struct slice text = which == CLUSTER_DOCUMENT_BROKER ? broker_document_text(d->brokers) : topic_document_text(d->topics);
+    struct slice text = which == CLUSTER_DOCUMENT_BROKER ? broker_document_text(d->brokers)
+                                                         : topic_document_text(d->topics);
     struct buf file = {0};
     struct errbuf eb = {0};
-    buf_printf(&file, "{\"timestamp\":%lld,\"version\":%lld,\"registry\":", (long long)d->timestamp_ms[which], (long long)version);
+    buf_printf(&file, "{\"timestamp\":%lld,\"version\":%lld,\"registry\":", (long long)d->timestamp_ms[which],
+               (long long)version);
     json_append_string(&file, slice_str(registry));
     buf_append_str(&file, ",\"document\":");
     buf_append_slice(&file, text);
     buf_append_char(&file, '}');
     if (config_file_save(d->broker->settings.storePathRootDir, file_name(which), buf_slice(&file), &eb) != 0)
-        log_error("the local copy of the %s document was not saved: %s", cluster_document_name(which), eb.text);
+        log_error("the local copy of the %s document was not saved: %s", cluster_document_name(which),
+                  eb.text);
     buf_fini(&file);
 }
 
@@ -100,7 +104,8 @@ static void load(struct documents *d, enum cluster_document which)
         d->timestamp_ms[which] = json_member_i64(root, "timestamp", 0);
         apply(d, which);
         log_info("%s document from the local copy, version %lld of %.*s", cluster_document_name(which),
-                 (long long)json_member_i64(root, "version", 0), SLICE_ARG(json_member_str(root, "registry")));
+                 (long long)json_member_i64(root, "version", 0),
+                 SLICE_ARG(json_member_str(root, "registry")));
     }
     free(text);
     cJSON_Delete(root);
@@ -125,13 +130,14 @@ void documents_close(struct documents *d)
     free(d);
 }
 
-bool documents_offer(struct documents *d, enum cluster_document which, struct slice text, int64_t version, int64_t timestamp_ms,
-                     const char *registry)
+bool documents_offer(struct documents *d, enum cluster_document which, struct slice text, int64_t version,
+                     int64_t timestamp_ms, const char *registry)
 {
     if (timestamp_ms <= d->timestamp_ms[which] || take(d, which, text, registry) != 0)
         return false;
     d->timestamp_ms[which] = timestamp_ms;
-    log_info("%s document: version %lld of %s applied", cluster_document_name(which), (long long)version, registry);
+    log_info("%s document: version %lld of %s applied", cluster_document_name(which), (long long)version,
+             registry);
     apply(d, which);
     save(d, which, version, registry);
     return true;

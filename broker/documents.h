@@ -1,7 +1,9 @@
-/* documents.h - the cluster documents as this broker knows them: the newest that any of its registries offered, kept in
- * config/brokerDocument.json and config/topicDocument.json so that the broker starts with them while every registry is down.
+/* documents.h - the cluster documents as this broker knows them: the newest that any of its registries
+ * offered, kept in config/brokerDocument.json and config/topicDocument.json so that the broker starts with
+ * them while every registry is down.
  *
- * Several registries count their versions each for itself; what is newer is decided by the time at which a document was stored.
+ * Several registries count their versions each for itself; what is newer is decided by the time at which a
+ * document was stored.
  * Threads: all functions on b->control's thread. */
 #ifndef CJMQ_BROKER_DOCUMENTS_H
 #define CJMQ_BROKER_DOCUMENTS_H
@@ -18,14 +20,16 @@ struct broker_document;
 struct topic_document;
 struct documents;
 
-/* Loads the local copies and applies them to identity and topics. A copy that cannot be read is logged and left out. Never NULL. */
+/* Loads the local copies and applies them to identity and topics. A copy that cannot be read is logged and
+ * left out. Never NULL. */
 struct documents *documents_open(struct broker *b);
 void documents_close(struct documents *d);
 
-/* A registry has this text, stored at `timestamp_ms` as its version `version`. When it is newer than what is known it is applied, kept, and true is
- * returned. A text that does not parse is logged and the former one stays in force. */
-bool documents_offer(struct documents *d, enum cluster_document which, struct slice text, int64_t version, int64_t timestamp_ms,
-                     const char *registry);
+/* A registry has this text, stored at `timestamp_ms` as its version `version`. When it is newer than what is
+ * known it is applied, kept, and true is returned. A text that does not parse is logged and the former one
+ * stays in force. */
+bool documents_offer(struct documents *d, enum cluster_document which, struct slice text, int64_t version,
+                     int64_t timestamp_ms, const char *registry);
 /* The registries that answer have no broker document: a broker that waited for one takes its place alone. */
 void documents_none(struct documents *d);
 

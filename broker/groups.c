@@ -1,8 +1,10 @@
 /* groups.c - subscription groups of consumers.
  *
- * File config/subscriptionGroup.json: {"dataVersion":..,"subscriptionGroupTable":{"g":{..}}}, saved at every change, before the change is
- * answered. Threads: any; one mutex, held over the save (changes are rare).
- * Invariants: 1. What the table holds, the file holds too, or the last save failed and was logged. 2. Every change bumps the data version. */
+ * File config/subscriptionGroup.json: {"dataVersion":..,"subscriptionGroupTable":{"g":{..}}}, saved at every
+ * change, before the change is answered.
+ * Threads: any; one mutex, held over the save (changes are rare).
+ * Invariants: 1. What the table holds, the file holds too, or the last save failed and was logged. 2. Every
+ * change bumps the data version. */
 #include "broker/groups.h"
 
 #include "base/clock.h"
@@ -50,12 +52,15 @@ static int group_name_check(struct slice name, struct errbuf *eb)
     if (name.len == 0)
         return errbuf_set(eb, ERR_INVAL, "the consumer group's name is empty");
     if (name.len > GROUP_NAME_MAX)
-        return errbuf_set(eb, ERR_INVAL, "the consumer group's name has %zu bytes, at most %d are allowed", name.len, GROUP_NAME_MAX);
+        return errbuf_set(eb, ERR_INVAL, "the consumer group's name has %zu bytes, at most %d are allowed",
+                          name.len, GROUP_NAME_MAX);
     for (size_t i = 0; i < name.len; i++) {
         unsigned char c = (unsigned char)name.ptr[i];
         if (!isalnum(c) && (c == '\0' || strchr("%|-_.", c) == NULL))
-            return errbuf_set(eb, ERR_INVAL, "the consumer group '%.*s' contains %s%c; allowed are letters, digits and %%|-_.",
-                              SLICE_ARG(name), c < ' ' || c > '~' ? "a byte like " : "", c < ' ' || c > '~' ? '?' : c);
+            return errbuf_set(
+                eb, ERR_INVAL,
+                "the consumer group '%.*s' contains %s%c; allowed are letters, digits and %%|-_.",
+                SLICE_ARG(name), c < ' ' || c > '~' ? "a byte like " : "", c < ' ' || c > '~' ? '?' : c);
     }
     return 0;
 }
@@ -121,13 +126,14 @@ static void print_locked(struct group_table *g, struct buf *out)
     HASH_SORT(g->groups, by_name);
     for (struct group *group = g->groups; group != NULL; group = group->hh.next)
         items[i++] = group->config;
-    struct subscription_group_table table = {.version = g->version, .items = items, .count = count, .cap = count};
+    struct subscription_group_table table = {
+        .version = g->version, .items = items, .count = count, .cap = count};
     subscription_group_table_print(&table, out);
     free(items);
 }
 
-/* The table in memory is what clients are served by; when the file cannot be written the operator is told, and the next change tries
- * again. */
+/* The table in memory is what clients are served by; when the file cannot be written the operator is told,
+ * and the next change tries again. */
 static void changed_locked(struct group_table *g)
 {
     g->version.counter++;
@@ -136,7 +142,8 @@ static void changed_locked(struct group_table *g)
     print_locked(g, &text);
     struct errbuf eb = {0};
     if (config_file_save(g->root_dir, GROUP_FILE, buf_slice(&text), &eb) != 0)
-        log_error("consumer groups were not saved: %s; a restart before the next save forgets this change", eb.text);
+        log_error("consumer groups were not saved: %s; a restart before the next save forgets this change",
+                  eb.text);
     buf_fini(&text);
 }
 
@@ -202,7 +209,8 @@ int group_table_get(struct group_table *g, struct slice name, struct group_confi
     return group != NULL ? 0 : ERR_NOTFOUND;
 }
 
-static int find_or_create_locked(struct group_table *g, struct slice name, struct group_config *out, struct errbuf *eb)
+static int find_or_create_locked(struct group_table *g, struct slice name, struct group_config *out,
+                                 struct errbuf *eb)
 {
     struct group *group = lookup_locked(g, name);
     if (group == NULL) {
@@ -210,11 +218,15 @@ static int find_or_create_locked(struct group_table *g, struct slice name, struc
         if (err != 0)
             return err;
         if (!g->auto_create)
-            return errbuf_set(eb, ERR_NOTFOUND,
-                              "the consumer group '%.*s' does not exist and autoCreateSubscriptionGroup is false; "
-                              "create it with 'mqadmin updateSubGroup'", SLICE_ARG(name));
+            return errbuf_set(
+                eb, ERR_NOTFOUND,
+                "the consumer group '%.*s' does not exist and autoCreateSubscriptionGroup is false; "
+                "create it with 'mqadmin updateSubGroup'",
+                SLICE_ARG(name));
         if (HASH_COUNT(g->groups) >= g->groups_max)
-            return errbuf_set(eb, ERR_LIMIT, "the consumer group '%.*s' is not created: groupsMax=%u groups exist", SLICE_ARG(name), g->groups_max);
+            return errbuf_set(eb, ERR_LIMIT,
+                              "the consumer group '%.*s' is not created: groupsMax=%u groups exist",
+                              SLICE_ARG(name), g->groups_max);
         group = create_default_locked(g, name);
         changed_locked(g);
         log_info("consumer group %s created", group->config.name);
@@ -223,7 +235,8 @@ static int find_or_create_locked(struct group_table *g, struct slice name, struc
     return 0;
 }
 
-int group_table_find_or_create(struct group_table *g, struct slice name, struct group_config *out, struct errbuf *eb)
+int group_table_find_or_create(struct group_table *g, struct slice name, struct group_config *out,
+                               struct errbuf *eb)
 {
     pthread_mutex_lock(&g->mutex);
     int err = find_or_create_locked(g, name, out, eb);
@@ -242,7 +255,9 @@ int group_table_put_json(struct group_table *g, struct slice json, struct errbuf
     if (err == 0) {
         pthread_mutex_lock(&g->mutex);
         if (lookup_locked(g, name) == NULL && HASH_COUNT(g->groups) >= g->groups_max) {
-            err = errbuf_set(eb, ERR_LIMIT, "the consumer group '%s' is not created: groupsMax=%u groups exist", config.name, g->groups_max);
+            err = errbuf_set(eb, ERR_LIMIT,
+                             "the consumer group '%s' is not created: groupsMax=%u groups exist", config.name,
+                             g->groups_max);
         } else {
             log_info("consumer group %s: configuration changed by an admin client", config.name);
             take_locked(g, &config);
@@ -276,7 +291,8 @@ int group_table_print_one(struct group_table *g, struct slice name, struct buf *
     return group != NULL ? 0 : ERR_NOTFOUND;
 }
 
-void group_table_each(struct group_table *g, void (*fn)(void *arg, struct slice name, const struct group_config *config), void *arg)
+void group_table_each(struct group_table *g,
+                      void (*fn)(void *arg, struct slice name, const struct group_config *config), void *arg)
 {
     pthread_mutex_lock(&g->mutex);
     HASH_SORT(g->groups, by_name);

@@ -18,17 +18,22 @@ struct group_config {
     int64_t broker_id, which_broker_when_slow;
 };
 
-/* Loads config/subscriptionGroup.json; the groups that the protocol takes for granted exist always. 0 or ERR_* with file and reason. */
+/* Loads config/subscriptionGroup.json; the groups that the protocol takes for granted exist always. 0 or
+ * ERR_* with file and reason. */
 int group_table_open(const struct broker_settings *settings, struct group_table **out, struct errbuf *eb);
 void group_table_close(struct group_table *g);
 /* 0 and a copy; ERR_NOTFOUND when unknown. */
 int group_table_get(struct group_table *g, struct slice name, struct group_config *out);
-/* Creates with defaults when autoCreateSubscriptionGroup allows: 0, ERR_NOTFOUND (not allowed), ERR_INVAL (name), ERR_LIMIT. */
-int group_table_find_or_create(struct group_table *g, struct slice name, struct group_config *out, struct errbuf *eb);
-/* Creates or replaces from one SubscriptionGroupConfig JSON (200). 0, ERR_PROTO or ERR_INVAL with what is wrong, ERR_LIMIT. */
+/* Creates with defaults when autoCreateSubscriptionGroup allows: 0, ERR_NOTFOUND (not allowed), ERR_INVAL
+ * (name), ERR_LIMIT. */
+int group_table_find_or_create(struct group_table *g, struct slice name, struct group_config *out,
+                               struct errbuf *eb);
+/* Creates or replaces from one SubscriptionGroupConfig JSON (200). 0, ERR_PROTO or ERR_INVAL with what is
+ * wrong, ERR_LIMIT. */
 int group_table_put_json(struct group_table *g, struct slice json, struct errbuf *eb);
 int group_table_delete(struct group_table *g, struct slice name);
-void group_table_each(struct group_table *g, void (*fn)(void *arg, struct slice name, const struct group_config *config), void *arg);
+void group_table_each(struct group_table *g,
+                      void (*fn)(void *arg, struct slice name, const struct group_config *config), void *arg);
 void group_table_print(struct group_table *g, struct buf *out);
 /* One SubscriptionGroupConfig (352); ERR_NOTFOUND when unknown. */
 int group_table_print_one(struct group_table *g, struct slice name, struct buf *out);

@@ -50,8 +50,9 @@ static void parse_subscription(const cJSON *item, struct heartbeat_consumer *c)
     struct slice topic = json_member_str(item, "topic");
     if (topic.len == 0)
         return;
-    if (subscription_compile(topic, json_member_str(item, "subString"), json_member_str(item, "expressionType"),
-                             json_member_i64(item, "subVersion", 0), &sub, &eb) != 0) {
+    if (subscription_compile(topic, json_member_str(item, "subString"),
+                             json_member_str(item, "expressionType"), json_member_i64(item, "subVersion", 0),
+                             &sub, &eb) != 0) {
         log_warn("consumer group %.*s: %s", SLICE_ARG(c->group), eb.text);
         return;
     }
@@ -63,11 +64,15 @@ static int parse_consumer(const cJSON *item, struct heartbeat_consumer *c, struc
     c->group = json_member_str(item, "groupName");
     if (c->group.len == 0)
         return errbuf_set(eb, ERR_INVAL, "the heartbeat has a consumer without groupName");
-    c->type = (enum consume_type)enum_member(item, "consumeType", CONSUME_TYPES, COUNT(CONSUME_TYPES), CONSUME_PASSIVELY);
-    c->model = (enum message_model)enum_member(item, "messageModel", MESSAGE_MODELS, COUNT(MESSAGE_MODELS), MODEL_CLUSTERING);
-    c->from = (enum consume_from)enum_member(item, "consumeFromWhere", CONSUME_FROMS, COUNT(CONSUME_FROMS), FROM_LAST_OFFSET);
+    c->type = (enum consume_type)enum_member(item, "consumeType", CONSUME_TYPES, COUNT(CONSUME_TYPES),
+                                             CONSUME_PASSIVELY);
+    c->model = (enum message_model)enum_member(item, "messageModel", MESSAGE_MODELS, COUNT(MESSAGE_MODELS),
+                                               MODEL_CLUSTERING);
+    c->from = (enum consume_from)enum_member(item, "consumeFromWhere", CONSUME_FROMS, COUNT(CONSUME_FROMS),
+                                             FROM_LAST_OFFSET);
     const cJSON *subscriptions = json_member(item, "subscriptionDataSet");
-    c->subscriptions = mem_zalloc(((size_t)cJSON_GetArraySize(subscriptions) + 1) * sizeof c->subscriptions[0]);
+    c->subscriptions = mem_zalloc(((size_t)cJSON_GetArraySize(subscriptions) + 1) *
+                                  sizeof c->subscriptions[0]);
     const cJSON *s;
     cJSON_ArrayForEach(s, subscriptions) parse_subscription(s, c);
     return 0;

@@ -1,5 +1,6 @@
-/* heartbeat_json.h - the body of HEART_BEAT (34): which groups a client belongs to. Spec rocketmq-protocol.md 4.3.
- * Tolerant where clients differ: enums as words or ordinals, numbers as strings; codeSet is ignored, the tags are hashed anew.
+/* heartbeat_json.h - the body of HEART_BEAT (34): which groups a client belongs to. Spec rocketmq-
+ * protocol.md 4.3. Tolerant where clients differ: enums as words or ordinals, numbers as strings; codeSet is
+ * ignored, the tags are hashed anew.
  * Threads: any; no state. */
 #ifndef CJMQ_BROKER_HEARTBEAT_JSON_H
 #define CJMQ_BROKER_HEARTBEAT_JSON_H
@@ -10,14 +11,16 @@
 
 /* X(enumerator, word) in the order of the protocol's ordinals. */
 #define CONSUME_TYPE_TABLE(X) \
-    X(CONSUME_ACTIVELY, "CONSUME_ACTIVELY") X(CONSUME_PASSIVELY, "CONSUME_PASSIVELY") X(CONSUME_POP, "CONSUME_POP")
+    X(CONSUME_ACTIVELY, "CONSUME_ACTIVELY") \
+    X(CONSUME_PASSIVELY, "CONSUME_PASSIVELY") X(CONSUME_POP, "CONSUME_POP")
 #define MESSAGE_MODEL_TABLE(X) X(MODEL_BROADCASTING, "BROADCASTING") X(MODEL_CLUSTERING, "CLUSTERING")
-#define CONSUME_FROM_TABLE(X)                                                                           \
-    X(FROM_LAST_OFFSET, "CONSUME_FROM_LAST_OFFSET")                                                     \
-    X(FROM_LAST_OFFSET_AND_FROM_MIN_WHEN_BOOT_FIRST, "CONSUME_FROM_LAST_OFFSET_AND_FROM_MIN_WHEN_BOOT_FIRST") \
-    X(FROM_MIN_OFFSET, "CONSUME_FROM_MIN_OFFSET")                                                       \
-    X(FROM_MAX_OFFSET, "CONSUME_FROM_MAX_OFFSET")                                                       \
-    X(FROM_FIRST_OFFSET, "CONSUME_FROM_FIRST_OFFSET")                                                   \
+#define CONSUME_FROM_TABLE(X) \
+    X(FROM_LAST_OFFSET, "CONSUME_FROM_LAST_OFFSET") \
+    X(FROM_LAST_OFFSET_AND_FROM_MIN_WHEN_BOOT_FIRST, \
+      "CONSUME_FROM_LAST_OFFSET_AND_FROM_MIN_WHEN_BOOT_FIRST") \
+    X(FROM_MIN_OFFSET, "CONSUME_FROM_MIN_OFFSET") \
+    X(FROM_MAX_OFFSET, "CONSUME_FROM_MAX_OFFSET") \
+    X(FROM_FIRST_OFFSET, "CONSUME_FROM_FIRST_OFFSET") \
     X(FROM_TIMESTAMP, "CONSUME_FROM_TIMESTAMP")
 
 #define HEARTBEAT_ENUM(name, word) name,
@@ -48,8 +51,8 @@ struct heartbeat {
     struct cJSON *tree; /* owns what the slices point into */
 };
 
-/* 0 and *out (heartbeat_free), or ERR_INVAL / ERR_PROTO with what is missing or malformed. A subscription that cannot be compiled (SQL92) is left
- * out and logged: the client's pulls then say so. */
+/* 0 and *out (heartbeat_free), or ERR_INVAL / ERR_PROTO with what is missing or malformed. A subscription
+ * that cannot be compiled (SQL92) is left out and logged: the client's pulls then say so. */
 int heartbeat_parse(struct slice body, struct heartbeat **out, struct errbuf *eb);
 void heartbeat_free(struct heartbeat *h);
 

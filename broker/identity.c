@@ -1,7 +1,8 @@
 /* identity.c - the broker's place in the cluster.
- * Threads: changes on the control thread; `access` is read by every send and pull, the rest is copied out under a mutex.
- * Invariants: 1. `access` is what view.role and view.permission allow, or 0 while pending. 2. A broker with brokerName never takes its place
- * from a document. */
+ * Threads: changes on the control thread; `access` is read by every send and pull, the rest is copied out
+ * under a mutex.
+ * Invariants: 1. `access` is what view.role and view.permission allow, or 0 while pending. 2. A broker with
+ * brokerName never takes its place from a document. */
 #include "broker/identity.h"
 
 #include "base/mem.h"
@@ -52,7 +53,8 @@ static void place_from_properties(const struct broker_settings *settings, struct
     v->broker_id = settings->brokerId;
     v->role = settings->brokerRole == BROKER_ROLE_SLAVE ? CLUSTER_ROLE_SLAVE : CLUSTER_ROLE_MASTER;
     v->permission = permission_of_bits(settings->brokerPermission);
-    v->sync_mode = settings->brokerRole == BROKER_ROLE_SYNC_MASTER ? CLUSTER_SYNC_SYNCHRONOUS : CLUSTER_SYNC_ASYNCHRONOUS;
+    v->sync_mode = settings->brokerRole == BROKER_ROLE_SYNC_MASTER ? CLUSTER_SYNC_SYNCHRONOUS
+                                                                   : CLUSTER_SYNC_ASYNCHRONOUS;
 }
 
 /* Alone in its group: JMQ names such a broker by its address, RocketMQ by its host. */
@@ -79,7 +81,8 @@ static void place_alone(const struct broker_settings *settings, struct identity_
 static void view_set_locked(struct identity *id, const struct identity_view *view)
 {
     id->view = *view;
-    atomic_store_explicit(&id->access, view->pending ? 0 : (unsigned)cluster_perm_bits(view->role, view->permission),
+    atomic_store_explicit(&id->access,
+                          view->pending ? 0 : (unsigned)cluster_perm_bits(view->role, view->permission),
                           memory_order_release);
 }
 
@@ -138,8 +141,11 @@ void identity_explain(const struct identity *id, unsigned wanted, const char *to
     struct identity_view v;
     identity_view(id, &v);
     if (v.pending) {
-        (void)errbuf_set(eb, ERR_PERM, "the broker[%s] serves nobody yet: it waits for the cluster documents of its registries (namesrvAddr); topic %s",
-                   v.addr, topic);
+        (void)errbuf_set(
+            eb, ERR_PERM,
+            "the broker[%s] serves nobody yet: it waits for the cluster documents of its registries "
+            "(namesrvAddr); topic %s",
+            v.addr, topic);
         return;
     }
     struct access_broker self = {v.addr, v.name, v.role, v.permission};
@@ -148,9 +154,9 @@ void identity_explain(const struct identity *id, unsigned wanted, const char *to
 
 static bool same_place(const struct identity_view *a, const struct identity_view *b)
 {
-    return strcmp(a->name, b->name) == 0 && a->broker_id == b->broker_id && a->role == b->role && a->permission == b->permission &&
-           a->sync_mode == b->sync_mode && a->retry_type == b->retry_type && a->from_document == b->from_document &&
-           a->pending == b->pending;
+    return strcmp(a->name, b->name) == 0 && a->broker_id == b->broker_id && a->role == b->role &&
+           a->permission == b->permission && a->sync_mode == b->sync_mode && a->retry_type == b->retry_type &&
+           a->from_document == b->from_document && a->pending == b->pending;
 }
 
 static void place_from_entry(const struct broker_entry *entry, struct identity_view *v)
@@ -178,8 +184,10 @@ bool identity_apply_document(struct identity *id, const struct broker_document *
         view_set_locked(id, &next);
     pthread_mutex_unlock(&id->mutex);
     if (changed)
-        log_info("this broker is %s: group %s, role %s, permission %s (%s)", next.addr, next.name, cluster_role_word(next.role),
-                 cluster_permission_word(next.permission),
-                 entry != NULL ? "broker document" : doc != NULL ? "not listed in the broker document" : "no broker document");
+        log_info("this broker is %s: group %s, role %s, permission %s (%s)", next.addr, next.name,
+                 cluster_role_word(next.role), cluster_permission_word(next.permission),
+                 entry != NULL ? "broker document"
+                 : doc != NULL ? "not listed in the broker document"
+                               : "no broker document");
     return changed;
 }

@@ -1,6 +1,7 @@
 /* locks.c - queue locks of orderly consumers.
  * Threads: any; one mutex, held for a hash look-up.
- * Invariants: 1. At most one client holds a (group, topic, queue). 2. An expired lock counts as free, whether or not it was swept. */
+ * Invariants: 1. At most one client holds a (group, topic, queue). 2. An expired lock counts as free, whether
+ * or not it was swept. */
 #include "broker/locks.h"
 
 #include "base/clock.h"
@@ -52,8 +53,8 @@ void lock_table_free(struct lock_table *t)
     free(t);
 }
 
-/* Names of groups and topics have at most 255 bytes, client ids are made of a few short parts: what is longer comes
- * from no client that wants to consume, and holds no memory here. */
+/* Names of groups and topics have at most 255 bytes, client ids are made of a few short parts: what is longer
+ * comes from no client that wants to consume, and holds no memory here. */
 enum { LOCK_KEY_MAX = 1024, CLIENT_ID_MAX = 1024 };
 
 static size_t lock_key(char *key, struct slice group, struct slice topic, int32_t queue_id)

@@ -1,8 +1,9 @@
 /* monitor.c - what `monitor -i NAME` shows and does: one row of MONITOR_TABLE and one function per name.
  *
- * Results are JSON with JMQ's member names; the reply's status is 0 and its type the name. JMQ's members about the Java heap carry this process's
- * memory. `noackblocks`, `cleanexpire`, `location` and `unsubscribe` concern deliveries that JMQ's own protocol leaves open on the broker; with
- * RocketMQ clients nothing of the kind exists here, and they are not offered.
+ * Results are JSON with JMQ's member names; the reply's status is 0 and its type the name. JMQ's members
+ * about the Java heap carry this process's memory. `noackblocks`, `cleanexpire`, `location` and
+ * `unsubscribe` concern deliveries that JMQ's own protocol leaves open on the broker; with RocketMQ clients
+ * nothing of the kind exists here, and they are not offered.
  * Threads: b->control's. */
 #include "broker/monitor.h"
 
@@ -61,7 +62,8 @@ static void append_topic_stat(void *arg, struct topic *topic)
         return;
     buf_append_str(c->out, c->comma);
     json_append_string(c->out, topic_name(topic));
-    buf_printf(c->out, ":{\"enQueue\":%llu,\"enQueueSize\":%llu,\"topic\":", (unsigned long long)r.messages, (unsigned long long)r.bytes);
+    buf_printf(c->out, ":{\"enQueue\":%llu,\"enQueueSize\":%llu,\"topic\":", (unsigned long long)r.messages,
+               (unsigned long long)r.bytes);
     json_append_string(c->out, topic_name(topic));
     buf_append_char(c->out, '}');
     c->comma = ",";
@@ -77,18 +79,26 @@ static int run_stat(struct broker *b, const struct monitor_args *a, struct buf *
     identity_view(b->identity, &self);
     store_stats(b->store, &s);
     remoting_server_counters(b->server, &net);
-    buf_printf(out, "{\"connection\":%u,\"consumer\":%u,\"deQueue\":%llu,\"deQueueSize\":%llu,\"diskTotal\":%lld,\"diskUsed\":%lld,", net.open,
-               session_table_consumers(b->sessions), (unsigned long long)stats_total(b->stats, STAT_get_messages),
-               (unsigned long long)stats_total(b->stats, STAT_get_bytes), (long long)s.disk_total_bytes,
-               (long long)(s.disk_total_bytes - s.disk_free_bytes));
-    buf_printf(out, "\"enQueue\":%llu,\"enQueueSize\":%llu,\"group\":", (unsigned long long)stats_total(b->stats, STAT_put_messages),
+    buf_printf(
+        out,
+        "{\"connection\":%u,\"consumer\":%u,\"deQueue\":%llu,\"deQueueSize\":%llu,\"diskTotal\":%lld,"
+        "\"diskUsed\":%lld,",
+        net.open, session_table_consumers(b->sessions),
+        (unsigned long long)stats_total(b->stats, STAT_get_messages),
+        (unsigned long long)stats_total(b->stats, STAT_get_bytes), (long long)s.disk_total_bytes,
+        (long long)(s.disk_total_bytes - s.disk_free_bytes));
+    buf_printf(out, "\"enQueue\":%llu,\"enQueueSize\":%llu,\"group\":",
+               (unsigned long long)stats_total(b->stats, STAT_put_messages),
                (unsigned long long)stats_total(b->stats, STAT_put_bytes));
     json_append_string(out, slice_str(self.name));
-    buf_printf(out, ",\"jvmHeapUsed\":%lld,\"maxJournalOffset\":%lld,\"minJournalOffset\":%lld,\"name\":\"%s\",\"permission\":\"%s\",",
-               (long long)resident_bytes("RssAnon:"), (long long)s.log_end, (long long)s.log_begin, self.addr,
-               cluster_permission_word(self.permission));
-    buf_printf(out, "\"port\":%u,\"producer\":%u,\"role\":\"%s\",\"topicStats\":{", b->listen_port, session_table_producers(b->sessions),
-               cluster_role_word(self.role));
+    buf_printf(
+        out,
+        ",\"jvmHeapUsed\":%lld,\"maxJournalOffset\":%lld,\"minJournalOffset\":%lld,\"name\":\"%s\","
+        "\"permission\":\"%s\",",
+        (long long)resident_bytes("RssAnon:"), (long long)s.log_end, (long long)s.log_begin, self.addr,
+        cluster_permission_word(self.permission));
+    buf_printf(out, "\"port\":%u,\"producer\":%u,\"role\":\"%s\",\"topicStats\":{", b->listen_port,
+               session_table_producers(b->sessions), cluster_role_word(self.role));
     struct topic_stats c = {out, b, ""};
     topic_table_each(b->topics, append_topic_stat, &c);
     buf_append_str(out, "}}");
@@ -104,10 +114,13 @@ static int run_perf(struct broker *b, const struct monitor_args *a, struct buf *
     int64_t now = clock_wall_ms();
     buf_append_str(out, "{\"group\":");
     json_append_string(out, slice_str(self.name));
-    buf_printf(out, ",\"inCount\":%.0f,\"inSize\":%.0f,\"name\":\"%s\",\"outCount\":%.0f,\"outSize\":%.0f,\"startTime\":%lld,\"endTime\":%lld}",
-               60 * stats_rate(b->stats, STAT_put_messages, 60), 60 * stats_rate(b->stats, STAT_put_bytes, 60), self.addr,
-               60 * stats_rate(b->stats, STAT_get_messages, 60), 60 * stats_rate(b->stats, STAT_get_bytes, 60), (long long)(now - 60000),
-               (long long)now);
+    buf_printf(
+        out,
+        ",\"inCount\":%.0f,\"inSize\":%.0f,\"name\":\"%s\",\"outCount\":%.0f,\"outSize\":%.0f,"
+        "\"startTime\":%lld,\"endTime\":%lld}",
+        60 * stats_rate(b->stats, STAT_put_messages, 60), 60 * stats_rate(b->stats, STAT_put_bytes, 60),
+        self.addr, 60 * stats_rate(b->stats, STAT_get_messages, 60),
+        60 * stats_rate(b->stats, STAT_get_bytes, 60), (long long)(now - 60000), (long long)now);
     return 0;
 }
 
@@ -117,12 +130,16 @@ static int run_exec(struct broker *b, const struct monitor_args *a, struct buf *
     (void)eb;
     struct remoting_counters n;
     remoting_server_counters(b->server, &n);
-    buf_printf(out, "{\"malformed\":%llu,\"tooBig\":%llu,\"unsupported\":%llu,\"refusedConnections\":%llu,\"refusedSends\":%llu,"
-                    "\"failedSends\":%llu,\"flushTimeouts\":%llu,\"refusedPulls\":%llu}",
-               (unsigned long long)n.malformed, (unsigned long long)n.too_big, (unsigned long long)n.unsupported,
-               (unsigned long long)n.refused, (unsigned long long)stats_total(b->stats, STAT_put_refused),
-               (unsigned long long)stats_total(b->stats, STAT_put_failed), (unsigned long long)stats_total(b->stats, STAT_put_timeouts),
-               (unsigned long long)stats_total(b->stats, STAT_get_refused));
+    buf_printf(
+        out,
+        "{\"malformed\":%llu,\"tooBig\":%llu,\"unsupported\":%llu,\"refusedConnections\":%llu,"
+        "\"refusedSends\":%llu,"
+        "\"failedSends\":%llu,\"flushTimeouts\":%llu,\"refusedPulls\":%llu}",
+        (unsigned long long)n.malformed, (unsigned long long)n.too_big, (unsigned long long)n.unsupported,
+        (unsigned long long)n.refused, (unsigned long long)stats_total(b->stats, STAT_put_refused),
+        (unsigned long long)stats_total(b->stats, STAT_put_failed),
+        (unsigned long long)stats_total(b->stats, STAT_put_timeouts),
+        (unsigned long long)stats_total(b->stats, STAT_get_refused));
     return 0;
 }
 
@@ -135,7 +152,8 @@ static int run_state(struct broker *b, const struct monitor_args *a, struct buf 
     static const char *const WORDS[] = {"WRITABLE", "DISK_FULL", "FAILED"};
     identity_view(b->identity, &self);
     enum store_state state = store_state(b->store, &why);
-    buf_printf(out, "[{\"broker\":\"%s\",\"onlineReplicas\":0,\"store\":\"%s\",\"reason\":", self.addr, WORDS[state]);
+    buf_printf(out, "[{\"broker\":\"%s\",\"onlineReplicas\":0,\"store\":\"%s\",\"reason\":", self.addr,
+               WORDS[state]);
     json_append_string(out, slice_str(why.text));
     buf_append_str(out, "}]");
     return 0;
@@ -215,9 +233,12 @@ static void append_client(void *arg, const struct session_info *i)
     json_append_string(c->out, i->group);
     buf_append_str(c->out, ",\"connectionId\":");
     json_append_string(c->out, i->client_id);
-    buf_printf(c->out, ",\"consumerRole\":%s,\"ip\":\"%s\",\"language\":\"%s\",\"port\":%u,\"producerRole\":%s,\"version\":%d}",
-               c->is_consumer ? "true" : "false", net_addr_format_host(peer, ip), language_name(i->language), net_addr_port(peer),
-               c->is_consumer ? "false" : "true", i->version);
+    buf_printf(
+        c->out,
+        ",\"consumerRole\":%s,\"ip\":\"%s\",\"language\":\"%s\",\"port\":%u,\"producerRole\":%s,"
+        "\"version\":%d}",
+        c->is_consumer ? "true" : "false", net_addr_format_host(peer, ip), language_name(i->language),
+        net_addr_port(peer), c->is_consumer ? "false" : "true", i->version);
     c->comma = ",";
 }
 
@@ -263,7 +284,8 @@ static void close_client(void *arg, const struct session_info *i)
     (*n)++;
 }
 
-static int run_close_producer(struct broker *b, const struct monitor_args *a, struct buf *out, struct errbuf *eb)
+static int run_close_producer(struct broker *b, const struct monitor_args *a, struct buf *out,
+                              struct errbuf *eb)
 {
     (void)eb;
     unsigned n = 0;
@@ -272,7 +294,8 @@ static int run_close_producer(struct broker *b, const struct monitor_args *a, st
     return 0;
 }
 
-static int run_close_consumer(struct broker *b, const struct monitor_args *a, struct buf *out, struct errbuf *eb)
+static int run_close_consumer(struct broker *b, const struct monitor_args *a, struct buf *out,
+                              struct errbuf *eb)
 {
     (void)eb;
     unsigned n = 0;
@@ -283,15 +306,16 @@ static int run_close_consumer(struct broker *b, const struct monitor_args *a, st
 
 /* --- offsets --- */
 
-static int need_queue(struct broker *b, const struct monitor_args *a, struct store_queue **out, struct errbuf *eb)
+static int need_queue(struct broker *b, const struct monitor_args *a, struct store_queue **out,
+                      struct errbuf *eb)
 {
     struct topic *topic = topic_table_lookup(b->topics, a->topic);
     if (topic == NULL)
         return errbuf_set(eb, ERR_NOTFOUND, "topic %.*s is not served by this broker", SLICE_ARG(a->topic));
     *out = topic_queue(topic, (int32_t)a->queue_id);
     if (*out == NULL)
-        return errbuf_set(eb, ERR_INVAL, "topic %.*s has no queue %lld; it has 0..%d", SLICE_ARG(a->topic), (long long)a->queue_id,
-                          topic_config(topic).read_queues - 1);
+        return errbuf_set(eb, ERR_INVAL, "topic %.*s has no queue %lld; it has 0..%d", SLICE_ARG(a->topic),
+                          (long long)a->queue_id, topic_config(topic).read_queues - 1);
     return 0;
 }
 
@@ -303,16 +327,23 @@ static int run_offset_info(struct broker *b, const struct monitor_args *a, struc
         return err;
     int64_t min = store_queue_min(q), max = store_queue_max(q);
     int64_t ack = offset_table_get(b->offsets, a->topic, a->app, (int32_t)a->queue_id);
-    int64_t times[3] = {store_queue_time_at(b->store, q, min), ack > 0 ? store_queue_time_at(b->store, q, ack - 1) : -1,
+    int64_t times[3] = {store_queue_time_at(b->store, q, min),
+                        ack > 0 ? store_queue_time_at(b->store, q, ack - 1) : -1,
                         max > min ? store_queue_time_at(b->store, q, max - 1) : -1};
-    buf_printf(out, "{\"ackOffsetForDate\":%lld,\"ackOffsetForValue\":%lld,\"maxOffsetForDate\":%lld,\"maxOffsetForValue\":%lld,"
-                    "\"minOffsetForDate\":%lld,\"minOffsetForValue\":%lld}",
-               (long long)times[1], (long long)ack, (long long)times[2], (long long)max, (long long)times[0], (long long)min);
+    buf_printf(
+        out,
+        "{\"ackOffsetForDate\":%lld,\"ackOffsetForValue\":%lld,\"maxOffsetForDate\":%lld,"
+        "\"maxOffsetForValue\":%lld,"
+        "\"minOffsetForDate\":%lld,\"minOffsetForValue\":%lld}",
+        (long long)times[1], (long long)ack, (long long)times[2], (long long)max, (long long)times[0],
+        (long long)min);
     return 0;
 }
 
-/* -l is a queue offset, or with -b a time in ms. Members that are online go on from where they are until they ask for the offset again. */
-static int run_reset_offset(struct broker *b, const struct monitor_args *a, struct buf *out, struct errbuf *eb)
+/* -l is a queue offset, or with -b a time in ms. Members that are online go on from where they are until they
+ * ask for the offset again. */
+static int run_reset_offset(struct broker *b, const struct monitor_args *a, struct buf *out,
+                            struct errbuf *eb)
 {
     struct store_queue *q = NULL;
     int err = need_queue(b, a, &q, eb);
@@ -320,8 +351,9 @@ static int run_reset_offset(struct broker *b, const struct monitor_args *a, stru
         return err;
     int64_t offset = a->flag ? store_queue_offset_by_time(b->store, q, a->number) : a->number;
     if (offset < store_queue_min(q) || offset > store_queue_max(q))
-        return errbuf_set(eb, ERR_INVAL, "offset %lld is not within %lld..%lld of queue %lld", (long long)offset, (long long)store_queue_min(q),
-                          (long long)store_queue_max(q), (long long)a->queue_id);
+        return errbuf_set(eb, ERR_INVAL, "offset %lld is not within %lld..%lld of queue %lld",
+                          (long long)offset, (long long)store_queue_min(q), (long long)store_queue_max(q),
+                          (long long)a->queue_id);
     err = offset_table_commit(b->offsets, a->topic, a->app, (int32_t)a->queue_id, offset);
     if (err != 0)
         return errbuf_set(eb, err, "the offset was not stored: %s", err_text(err));
@@ -351,7 +383,8 @@ static const struct monitor_row MONITOR_TABLE[] = {
 
 const char *monitor_sub_words(void)
 {
-    return "-i -t -a -q -C -l -b -c -u -p --invoke --topic --app --queueId --count --long --bool --consumer --user --password";
+    return "-i -t -a -q -C -l -b -c -u -p --invoke --topic --app --queueId --count --long --bool "
+           "--consumer --user --password";
 }
 
 const char *monitor_usage(void)
@@ -365,17 +398,29 @@ const char *monitor_usage(void)
 static bool args_parse(struct telnet_call *call, struct monitor_args *a)
 {
     struct telnet_option o[] = {
-        {.short_name = 'i', .long_name = "invoke"}, {.short_name = 't', .long_name = "topic"},
-        {.short_name = 'a', .long_name = "app"}, {.short_name = 'q', .long_name = "queueId"},
-        {.short_name = 'C', .long_name = "count"}, {.short_name = 'l', .long_name = "long"},
-        {.short_name = 'b', .long_name = "bool", .is_flag = true}, {.short_name = 'c', .long_name = "consumer"},
-        {.short_name = 'u', .long_name = "user"}, {.short_name = 'p', .long_name = "password"},
+        {.short_name = 'i', .long_name = "invoke"},
+        {.short_name = 't', .long_name = "topic"},
+        {.short_name = 'a', .long_name = "app"},
+        {.short_name = 'q', .long_name = "queueId"},
+        {.short_name = 'C', .long_name = "count"},
+        {.short_name = 'l', .long_name = "long"},
+        {.short_name = 'b', .long_name = "bool", .is_flag = true},
+        {.short_name = 'c', .long_name = "consumer"},
+        {.short_name = 'u', .long_name = "user"},
+        {.short_name = 'p', .long_name = "password"},
     };
     if (telnet_call_options(call, 1, o, sizeof o / sizeof o[0], NULL) != 0 || !o[0].given)
         return false;
-    *a = (struct monitor_args){.invoke = o[0].value, .topic = o[1].value, .app = o[2].value, .user = o[8].value, .password = o[9].value,
-                               .queue_id = -1, .number = -1, .flag = o[6].given};
-    return (!o[3].given || slice_to_i64(o[3].value, &a->queue_id) == 0) && (!o[5].given || slice_to_i64(o[5].value, &a->number) == 0);
+    *a = (struct monitor_args){.invoke = o[0].value,
+                               .topic = o[1].value,
+                               .app = o[2].value,
+                               .user = o[8].value,
+                               .password = o[9].value,
+                               .queue_id = -1,
+                               .number = -1,
+                               .flag = o[6].given};
+    return (!o[3].given || slice_to_i64(o[3].value, &a->queue_id) == 0) &&
+           (!o[5].given || slice_to_i64(o[5].value, &a->number) == 0);
 }
 
 static bool has_required(const struct monitor_row *row, const struct monitor_args *a)

@@ -1,9 +1,10 @@
 /* offsets.c - consumer offsets by (topic, group), an array of queues each.
  *
- * File config/consumerOffset.json: {"offsetTable":{"topic@group":{0:10,1:11}}}; integer keys unquoted, as RocketMQ writes them.
+ * File config/consumerOffset.json: {"offsetTable":{"topic@group":{0:10,1:11}}}; integer keys unquoted, as
+ * RocketMQ writes them.
  * Threads: any; one mutex for the table, a second one so that two savers do not write the file at once.
- * Invariants: 1. offsets[q] is -1 or what was last committed for queue q. 2. `changes` grows with every change; the file holds the table as of
- * `saved_changes`. */
+ * Invariants: 1. offsets[q] is -1 or what was last committed for queue q. 2. `changes` grows with every
+ * change; the file holds the table as of `saved_changes`. */
 #include "broker/offsets.h"
 
 #include "base/json_dialect.h"
@@ -68,7 +69,8 @@ static struct offset_row *row_lookup_locked(struct offset_table *o, struct slice
     return row;
 }
 
-static struct offset_row *row_add_locked(struct offset_table *o, const char *key, size_t len, size_t topic_len)
+static struct offset_row *row_add_locked(struct offset_table *o, const char *key, size_t len,
+                                         size_t topic_len)
 {
     struct offset_row *row = mem_zalloc(sizeof *row + len + 1);
     memcpy(row->key, key, len);
@@ -104,7 +106,8 @@ static void row_grow_locked(struct offset_table *o, struct offset_row *row, int3
         row->offsets[row->count++] = -1;
 }
 
-static int commit_locked(struct offset_table *o, struct slice topic, struct slice group, int32_t queue_id, int64_t offset)
+static int commit_locked(struct offset_table *o, struct slice topic, struct slice group, int32_t queue_id,
+                         int64_t offset)
 {
     if (queue_id < 0 || queue_id > QUEUE_ID_MAX || offset < 0)
         return ERR_INVAL;
@@ -142,13 +145,14 @@ static void load_row(struct offset_table *o, const cJSON *item)
     {
         int64_t queue_id;
         /* Both ends are checked before the conversions, which are undefined beyond them. */
-        int err = !cJSON_IsNumber(q) || q->string == NULL || slice_to_i64(slice_str(q->string), &queue_id) != 0 ||
-                          queue_id < 0 || queue_id > QUEUE_ID_MAX || !(q->valuedouble >= 0 && q->valuedouble < 0x1p63)
+        int err = !cJSON_IsNumber(q) || q->string == NULL ||
+                          slice_to_i64(slice_str(q->string), &queue_id) != 0 || queue_id < 0 ||
+                          queue_id > QUEUE_ID_MAX || !(q->valuedouble >= 0 && q->valuedouble < 0x1p63)
                       ? ERR_INVAL
                       : commit_locked(o, topic, group, (int32_t)queue_id, (int64_t)q->valuedouble);
         if (err == ERR_LIMIT)
-            log_warn("%s: queue %s of '%s' is left out: offsetsMax=%lld offsets are kept", OFFSET_FILE, q->string,
-                     item->string, (long long)o->offsets_max);
+            log_warn("%s: queue %s of '%s' is left out: offsetsMax=%lld offsets are kept", OFFSET_FILE,
+                     q->string, item->string, (long long)o->offsets_max);
         else if (err != 0)
             log_warn("%s: entry '%s' of '%s' is no queue and offset; left out", OFFSET_FILE,
                      q->string != NULL ? q->string : "", item->string);
@@ -166,7 +170,8 @@ int offset_table_open(const struct broker_settings *settings, struct offset_tabl
     /* Starting without them would deliver everything again, or nothing of what waits. */
     if (err == 0 && !cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(root, "offsetTable"))) {
         cJSON_Delete(root);
-        return errbuf_set(eb, ERR_CORRUPT, "%s/config/%s has no object 'offsetTable'", settings->storePathRootDir, OFFSET_FILE);
+        return errbuf_set(eb, ERR_CORRUPT, "%s/config/%s has no object 'offsetTable'",
+                          settings->storePathRootDir, OFFSET_FILE);
     }
     struct offset_table *o = mem_zalloc(sizeof *o);
     pthread_mutex_init(&o->mutex, NULL);
@@ -206,7 +211,8 @@ int64_t offset_table_get(struct offset_table *o, struct slice topic, struct slic
     return offset;
 }
 
-int offset_table_commit(struct offset_table *o, struct slice topic, struct slice group, int32_t queue_id, int64_t offset)
+int offset_table_commit(struct offset_table *o, struct slice topic, struct slice group, int32_t queue_id,
+                        int64_t offset)
 {
     pthread_mutex_lock(&o->mutex);
     int err = commit_locked(o, topic, group, queue_id, offset);
@@ -220,7 +226,8 @@ static void delete_matching(struct offset_table *o, struct slice topic, struct s
     struct offset_row *row, *next;
     HASH_ITER(hh, o->rows, row, next)
     {
-        if ((topic.ptr == NULL || slice_eq(row_topic(row), topic)) && (group.ptr == NULL || slice_eq(row_group(row), group))) {
+        if ((topic.ptr == NULL || slice_eq(row_topic(row), topic)) &&
+            (group.ptr == NULL || slice_eq(row_group(row), group))) {
             row_free_locked(o, row);
             o->changes++;
         }
@@ -251,13 +258,15 @@ static void sort_locked(struct offset_table *o)
 }
 
 void offset_table_each(struct offset_table *o, struct slice topic, struct slice group,
-                       void (*fn)(void *arg, struct slice topic, struct slice group, int32_t queue_id, int64_t offset),
+                       void (*fn)(void *arg, struct slice topic, struct slice group, int32_t queue_id,
+                                  int64_t offset),
                        void *arg)
 {
     pthread_mutex_lock(&o->mutex);
     sort_locked(o);
     for (struct offset_row *row = o->rows; row != NULL; row = row->hh.next) {
-        if ((topic.ptr != NULL && !slice_eq(row_topic(row), topic)) || (group.ptr != NULL && !slice_eq(row_group(row), group)))
+        if ((topic.ptr != NULL && !slice_eq(row_topic(row), topic)) ||
+            (group.ptr != NULL && !slice_eq(row_group(row), group)))
             continue;
         for (int32_t q = 0; q < row->count; q++)
             if (row->offsets[q] >= 0)

@@ -1,7 +1,8 @@
 /* registry_command.c - document commands of the console, passed on to the registries.
  *
- * A command goes to the registries of namesrvAddr in their order until one can be reached. A change that it stored is repeated at the others, which
- * share nothing with it: a `set` with the same text, a rollback as a `set` of the text that is in force after it.
+ * A command goes to the registries of namesrvAddr in their order until one can be reached. A change that it
+ * stored is repeated at the others, which share nothing with it: a `set` with the same text, a rollback as a
+ * `set` of the text that is in force after it.
  * Threads: b->control's. */
 #include "broker/registry_link_internal.h"
 
@@ -15,7 +16,8 @@
 
 enum { COMMAND_TIMEOUT_MS = 5000 };
 
-/* One operator's command on its way; owned strings, because the operator's line is gone when a second registry is asked. */
+/* One operator's command on its way; owned strings, because the operator's line is gone when a second
+ * registry is asked. */
 struct forwarded {
     struct registry_link *link;
     unsigned next_peer; /* the one to be tried next */
@@ -40,7 +42,8 @@ static void forwarded_free(struct forwarded *f)
     free(f);
 }
 
-static void send_to(struct forwarded *f, unsigned peer, const char *action, struct slice json, remoting_done_fn done, void *arg)
+static void send_to(struct forwarded *f, unsigned peer, const char *action, struct slice json,
+                    remoting_done_fn done, void *arg)
 {
     struct command_out_field fields[7] = {
         FIELD_TEXT(DOCUMENT_FIELD_NAME, slice_str(cluster_document_name(f->which))),
@@ -78,9 +81,11 @@ static void on_repeated(void *arg, int err, const struct command *answer, const 
 {
     struct repeat *r = arg;
     if (err != 0)
-        log_warn("registry %s did not get the new document: %s; push it there again when it is back", r->addr, eb->text);
+        log_warn("registry %s did not get the new document: %s; push it there again when it is back", r->addr,
+                 eb->text);
     else if (answer->code != RESP_SUCCESS)
-        log_warn("registry %s refused the new document: code %d %.*s", r->addr, answer->code, SLICE_ARG(answer->remark));
+        log_warn("registry %s refused the new document: code %d %.*s", r->addr, answer->code,
+                 SLICE_ARG(answer->remark));
     free(r->addr);
     free(r);
 }
@@ -104,7 +109,8 @@ static void on_rolled_back_text(void *arg, int err, const struct command *answer
     if (err == 0 && answer->code == RESP_SUCCESS)
         repeat_elsewhere(f, answer->body);
     else
-        log_warn("the other registries were not told of the rollback: %s", err != 0 ? eb->text : "the document could not be read back");
+        log_warn("the other registries were not told of the rollback: %s",
+                 err != 0 ? eb->text : "the document could not be read back");
     forwarded_free(f);
 }
 
@@ -136,7 +142,8 @@ static void on_answer(void *arg, int err, const struct command *answer, const st
     struct registry_peer *p = &f->link->peers[f->peer];
     if (err == ERR_CONNECT || (err == 0 && answer->code == RESP_REQUEST_CODE_NOT_SUPPORTED)) {
         struct errbuf why = {0};
-        (void)errbuf_set(&why, err, "registry %s: %s", p->addr, err != 0 ? eb->text : "it keeps no cluster documents");
+        (void)errbuf_set(&why, err, "registry %s: %s", p->addr,
+                         err != 0 ? eb->text : "it keeps no cluster documents");
         ask_next(f, err != 0 ? err : ERR_REMOTE, &why);
         return;
     }
@@ -158,7 +165,8 @@ static void ask_next(struct forwarded *f, int err, const struct errbuf *why)
     send_to(f, f->peer, f->action, slice_str(f->json), on_answer, f);
 }
 
-static void forward(struct registry_link *l, int code, const struct document_command *c, document_command_fn done, void *arg)
+static void forward(struct registry_link *l, int code, const struct document_command *c,
+                    document_command_fn done, void *arg)
 {
     struct forwarded *f = mem_zalloc(sizeof *f);
     f->link = l;
@@ -178,12 +186,14 @@ static void forward(struct registry_link *l, int code, const struct document_com
     ask_next(f, ERR_CONNECT, &none);
 }
 
-void registry_link_command(struct registry_link *l, const struct document_command *c, document_command_fn done, void *arg)
+void registry_link_command(struct registry_link *l, const struct document_command *c,
+                           document_command_fn done, void *arg)
 {
     forward(l, REQ_CJMQ_DOCUMENT_COMMAND, c, done, arg);
 }
 
 void registry_link_cluster_status(struct registry_link *l, document_command_fn done, void *arg)
 {
-    forward(l, REQ_CJMQ_CLUSTER_STATUS, &(struct document_command){.action = "", .user = "", .password = "", .peer = ""}, done, arg);
+    forward(l, REQ_CJMQ_CLUSTER_STATUS,
+            &(struct document_command){.action = "", .user = "", .password = "", .peer = ""}, done, arg);
 }

@@ -1,8 +1,10 @@
 /* registry_link.c - registration with every registry and the watch on their documents.
  *
- * Threads: everything runs on b->control, but registry_link_announce() (any thread) and registry_link_stop() (main).
- * Invariants: 1. At most one 103 per registry is under way; what changes meanwhile is sent by the next one. 2. While the identity is pending nothing
- * is registered: the name is not known yet. 3. A registry that held another name of ours has been told that it is gone before the new one. */
+ * Threads: everything runs on b->control, but registry_link_announce() (any thread) and registry_link_stop()
+ * (main).
+ * Invariants: 1. At most one 103 per registry is under way; what changes meanwhile is sent by the next one.
+ * 2. While the identity is pending nothing is registered: the name is not known yet. 3. A registry that held
+ * another name of ours has been told that it is gone before the new one. */
 #include "broker/registry_link_internal.h"
 
 #include "base/hash.h"
@@ -83,7 +85,8 @@ static void on_registered(void *arg, int err, const struct command *answer, cons
     p->answered = p->begun;
     if (err == 0 && answer->code == RESP_SUCCESS) {
         if (!p->registered)
-            log_info("registered with registry %s as %s, id %lld", p->addr, p->registered_name, (long long)p->registered_id);
+            log_info("registered with registry %s as %s, id %lld", p->addr, p->registered_name,
+                     (long long)p->registered_id);
         p->registered = true;
         p->problem.text[0] = '\0';
     } else if (err == 0) {
@@ -124,7 +127,10 @@ static void on_old_name_gone(void *arg, int err, const struct command *answer, c
     const struct registry_peer *p = arg;
     (void)answer;
     if (err != 0)
-        log_warn("registry %s was not told that this broker's former name is gone (%s); it forgets it when it expires", p->addr, eb->text);
+        log_warn(
+            "registry %s was not told that this broker's former name is gone (%s); it forgets it when "
+            "it expires",
+            p->addr, eb->text);
 }
 
 static void register_with(struct registry_peer *p)
@@ -205,8 +211,9 @@ static void on_patience_over(void *arg)
     struct identity_view self;
     identity_view(l->broker->identity, &self);
     if (self.pending) {
-        log_warn("no registry told within %lld ms what documents there are; this broker takes its place without",
-                 (long long)l->broker->settings.registerBrokerTimeoutMills);
+        log_warn(
+            "no registry told within %lld ms what documents there are; this broker takes its place without",
+            (long long)l->broker->settings.registerBrokerTimeoutMills);
         documents_none(l->documents);
     }
 }
@@ -217,7 +224,8 @@ static void offer(struct registry_peer *p, const struct command *cmd, enum clust
     struct errbuf eb = {0};
     if (command_get_i64(cmd, DOCUMENT_FIELD_VERSION, &version, &eb) != 0 ||
         command_get_i64(cmd, DOCUMENT_FIELD_TIMESTAMP, &timestamp, &eb) != 0) {
-        log_warn("registry %s sent a %s document without version and timestamp: %s", p->addr, cluster_document_name(which), eb.text);
+        log_warn("registry %s sent a %s document without version and timestamp: %s", p->addr,
+                 cluster_document_name(which), eb.text);
         return;
     }
     documents_offer(p->link->documents, which, cmd->body, version, timestamp, p->addr);
@@ -273,7 +281,8 @@ static void on_watch_answer(void *arg, int err, const struct command *answer, co
         peer_heard(p);
     } else if (answer->code != RESP_SUCCESS) {
         p->watch = WATCH_ABSENT;
-        log_warn("registry %s refused to be watched: code %d %.*s", p->addr, answer->code, SLICE_ARG(answer->remark));
+        log_warn("registry %s refused to be watched: code %d %.*s", p->addr, answer->code,
+                 SLICE_ARG(answer->remark));
         peer_heard(p);
     } else {
         p->watch = WATCH_ON;
@@ -439,7 +448,8 @@ int registry_link_start(struct broker *b, struct registry_link **out, struct err
     l->soon = reactor_timer_new(b->control, register_everywhere, l);
     l->patience = reactor_timer_new(b->control, on_patience_over, l);
     if (l->peer_count > 0) {
-        reactor_timer_start(l->period, b->settings.registerNameServerPeriod, b->settings.registerNameServerPeriod);
+        reactor_timer_start(l->period, b->settings.registerNameServerPeriod,
+                            b->settings.registerNameServerPeriod);
         reactor_timer_start(l->patience, b->settings.registerBrokerTimeoutMills, 0);
         register_everywhere(l);
     }
@@ -493,7 +503,8 @@ void registry_link_stop(struct registry_link *l)
     clock_gettime(CLOCK_MONOTONIC, &deadline);
     deadline.tv_sec += 1 + FAREWELL_TIMEOUT_MS / 1000;
     pthread_mutex_lock(&l->farewell_mutex);
-    while (l->farewells > 0 && pthread_cond_timedwait(&l->farewell_done, &l->farewell_mutex, &deadline) == 0) {
+    while (l->farewells > 0 &&
+           pthread_cond_timedwait(&l->farewell_done, &l->farewell_mutex, &deadline) == 0) {
     }
     pthread_mutex_unlock(&l->farewell_mutex);
     /* An announcement that is still posted runs before this, in the order of posting. */

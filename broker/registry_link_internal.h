@@ -1,4 +1,5 @@
-/* registry_link_internal.h - the registry link's own parts: registry_link.c (registration, watch) and registry_command.c (document commands). */
+/* registry_link_internal.h - the registry link's own parts: registry_link.c (registration, watch) and
+ * registry_command.c (document commands). */
 #ifndef CJMQ_BROKER_REGISTRY_LINK_INTERNAL_H
 #define CJMQ_BROKER_REGISTRY_LINK_INTERNAL_H
 
@@ -29,7 +30,8 @@ struct registry_peer {
     bool again;             /* something changed meanwhile: register once more */
     uint64_t begun, answered; /* registrations, counted */
     bool registered;
-    char registered_name[128]; /* brokerName and id of the last registration, for the farewell when they change */
+    char registered_name[128]; /* brokerName and id of the last registration, for the farewell when they
+                                  change */
     int64_t registered_id;
     struct errbuf problem;  /* why it is not registered; logged when it changes */
 };

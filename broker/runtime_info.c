@@ -7,7 +7,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static void put(struct kv_table *t, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void put(struct kv_table *t, const char *key, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 static void put(struct kv_table *t, const char *key, const char *fmt, ...)
 {
@@ -21,7 +22,8 @@ static void put(struct kv_table *t, const char *key, const char *fmt, ...)
 
 static void put_rates(struct kv_table *t, const char *key, struct stats *s, enum stats_counter counter)
 {
-    put(t, key, "%.2f %.2f %.2f", stats_rate(s, counter, 10), stats_rate(s, counter, 60), stats_rate(s, counter, 600));
+    put(t, key, "%.2f %.2f %.2f", stats_rate(s, counter, 10), stats_rate(s, counter, 60),
+        stats_rate(s, counter, 600));
 }
 
 static void put_daily(struct kv_table *t, const char *prefix, struct stats *s, enum stats_counter counter)
@@ -51,7 +53,8 @@ static void put_bytes(struct kv_table *t, const char *key, int64_t bytes)
 static void put_uptime(struct kv_table *t, int64_t boot_ms)
 {
     long long s = (clock_wall_ms() - boot_ms) / 1000;
-    put(t, "runtime", "[ %lld days, %lld hours, %lld minutes, %lld seconds ]", s / 86400, s / 3600 % 24, s / 60 % 60, s % 60);
+    put(t, "runtime", "[ %lld days, %lld hours, %lld minutes, %lld seconds ]", s / 86400, s / 3600 % 24,
+        s / 60 % 60, s % 60);
     put(t, "bootTimestamp", "%lld", (long long)boot_ms);
 }
 
@@ -59,7 +62,8 @@ static void put_store(struct kv_table *t, struct broker *b)
 {
     struct store_stats s;
     store_stats(b->store, &s);
-    uint64_t messages = stats_total(b->stats, STAT_put_messages), bytes = stats_total(b->stats, STAT_put_bytes);
+    uint64_t messages = stats_total(b->stats, STAT_put_messages),
+             bytes = stats_total(b->stats, STAT_put_bytes);
     put(t, "putMessageTimesTotal", "%llu", (unsigned long long)messages);
     put(t, "putMessageFailedTimes", "%llu", (unsigned long long)stats_total(b->stats, STAT_put_failed));
     put(t, "putMessageSizeTotal", "%llu", (unsigned long long)bytes);
@@ -68,14 +72,16 @@ static void put_store(struct kv_table *t, struct broker *b)
     put(t, "commitLogMaxOffset", "%lld", (long long)s.log_end);
     put(t, "commitLogDiskRatio", "%.4f", (double)s.disk_used_percent_log / 100);
     put(t, "consumeQueueDiskRatio", "%.4f", (double)s.disk_used_percent_queues / 100);
-    put(t, "commitLogDirCapacity", "Total : %.1f GiB, Free : %.1f GiB.", (double)s.disk_total_bytes / (1 << 30),
-        (double)s.disk_free_bytes / (1 << 30));
-    put(t, "dispatchBehindBytes", "%lld", (long long)(s.durable > s.dispatched ? s.durable - s.dispatched : 0));
+    put(t, "commitLogDirCapacity", "Total : %.1f GiB, Free : %.1f GiB.",
+        (double)s.disk_total_bytes / (1 << 30), (double)s.disk_free_bytes / (1 << 30));
+    put(t, "dispatchBehindBytes", "%lld",
+        (long long)(s.durable > s.dispatched ? s.durable - s.dispatched : 0));
     put(t, "earliestMessageTimeStamp", "%lld", (long long)s.earliest_store_ms);
     put_bytes(t, "remainHowManyDataToFlush", s.log_end - s.flushed);
 }
 
-/* Pools and queues that a thread-per-request broker has and this one has not: tools want the keys, and nothing ever waits in them here. */
+/* Pools and queues that a thread-per-request broker has and this one has not: tools want the keys, and
+ * nothing ever waits in them here. */
 static void put_absent_queues(struct kv_table *t)
 {
     static const char *const POOLS[] = {"send", "pull", "query", "ack", "litePull"};

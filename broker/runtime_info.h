@@ -1,4 +1,5 @@
-/* runtime_info.h - the figures of GET_BROKER_RUNTIME_INFO (28) as tools read them: a KVTable of texts (mqadmin.md section 5).
+/* runtime_info.h - the figures of GET_BROKER_RUNTIME_INFO (28) as tools read them: a KVTable of texts
+ * (mqadmin.md section 5).
  * Threads: any. */
 #ifndef CJMQ_BROKER_RUNTIME_INFO_H
 #define CJMQ_BROKER_RUNTIME_INFO_H

@@ -75,7 +75,8 @@ static int compile_tags(struct subscription *s, struct errbuf *eb)
         if (tag.len == 0)
             continue;
         if (s->tag_count == TAGS_MAX)
-            return errbuf_set(eb, ERR_TOOBIG, "the subscription to topic %s has more than %d tags", s->topic, TAGS_MAX);
+            return errbuf_set(eb, ERR_TOOBIG, "the subscription to topic %s has more than %d tags", s->topic,
+                              TAGS_MAX);
         if ((s->tag_count & (s->tag_count - 1)) == 0) {
             size_t cap = s->tag_count == 0 ? 1 : (size_t)s->tag_count * 2;
             s->tags = mem_realloc(s->tags, cap * sizeof s->tags[0]);
@@ -86,8 +87,10 @@ static int compile_tags(struct subscription *s, struct errbuf *eb)
         s->tag_count++;
     }
     if (s->tag_count == 0)
-        return errbuf_set(eb, ERR_INVAL, "the subscription '%s' to topic %s names no tag; expected '*' or tags separated by '||'",
-                          s->expression, s->topic);
+        return errbuf_set(
+            eb, ERR_INVAL,
+            "the subscription '%s' to topic %s names no tag; expected '*' or tags separated by '||'",
+            s->expression, s->topic);
     qsort(s->codes, s->tag_count, sizeof s->codes[0], by_number);
     return 0;
 }
@@ -96,8 +99,10 @@ int subscription_compile(struct slice topic, struct slice expression, struct sli
                          struct subscription **out, struct errbuf *eb)
 {
     if (type.len > 0 && !slice_eq_str(type, "TAG"))
-        return errbuf_set(eb, ERR_INVAL, "the subscription to topic %.*s has the type '%.*s'; this broker filters by TAG only",
-                          SLICE_ARG(topic), SLICE_ARG(type));
+        return errbuf_set(
+            eb, ERR_INVAL,
+            "the subscription to topic %.*s has the type '%.*s'; this broker filters by TAG only",
+            SLICE_ARG(topic), SLICE_ARG(type));
     struct slice text = trim(expression);
     struct subscription *s = mem_zalloc(sizeof *s);
     atomic_init(&s->refs, 1);
@@ -146,7 +151,8 @@ struct slice subscription_expression(const struct subscription *s)
 
 size_t subscription_bytes(const struct subscription *s)
 {
-    return sizeof *s + strlen(s->topic) + strlen(s->expression) + 2 + s->tag_count * (sizeof s->tags[0] + sizeof s->codes[0]);
+    return sizeof *s + strlen(s->topic) + strlen(s->expression) + 2 +
+           s->tag_count * (sizeof s->tags[0] + sizeof s->codes[0]);
 }
 
 void subscription_print(const struct subscription *s, struct buf *out)

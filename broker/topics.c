@@ -1,12 +1,14 @@
 /* topics.c - the topic table.
  *
- * File config/topics.json, saved at every change before the change is answered. A topic of the topic document carries the attribute
- * "source":"document" there, so that it is not served after it left the document while the broker was down.
+ * File config/topics.json, saved at every change before the change is answered. A topic of the topic document
+ * carries the attribute "source":"document" there, so that it is not served after it left the document while
+ * the broker was down.
  *
- * Threads: look-ups under the read lock; changes under the write lock; the fields of a topic that senders read are atomics. Saving and the change
- * listener run without the lock.
- * Invariants: 1. A topic struct is freed only with the table: what is deleted moves from `topics` to `graveyard`. 2. queues[] has at least
- * max(read, write) slots; a slot once set never changes. 3. `entry` points into `document`, which the table holds a reference to. */
+ * Threads: look-ups under the read lock; changes under the write lock; the fields of a topic that senders
+ * read are atomics. Saving and the change listener run without the lock.
+ * Invariants: 1. A topic struct is freed only with the table: what is deleted moves from `topics` to
+ * `graveyard`. 2. queues[] has at least max(read, write) slots; a slot once set never changes. 3. `entry`
+ * points into `document`, which the table holds a reference to. */
 #include "broker/topics.h"
 
 #include "base/clock.h"
@@ -83,15 +85,18 @@ int topic_name_check(struct slice name, struct errbuf *eb)
 {
     if (name.len == 0)
         return errbuf_set(eb, ERR_INVAL, "the topic's name is empty");
-    /* Retry and dead-letter topics carry a group's name behind a prefix, for which RocketMQ 5 allows 255 bytes. */
+    /* Retry and dead-letter topics carry a group's name behind a prefix, for which RocketMQ 5 allows 255
+     * bytes. */
     size_t max = name.ptr[0] == '%' ? 255 : RECORD_TOPIC_MAX;
     if (name.len > max)
-        return errbuf_set(eb, ERR_INVAL, "the topic's name has %zu bytes, at most %zu are allowed: %.*s...", name.len, max, 40, name.ptr);
+        return errbuf_set(eb, ERR_INVAL, "the topic's name has %zu bytes, at most %zu are allowed: %.*s...",
+                          name.len, max, 40, name.ptr);
     for (size_t i = 0; i < name.len; i++) {
         unsigned char c = (unsigned char)name.ptr[i];
         if (!isalnum(c) && c != '%' && c != '|' && c != '-' && c != '_')
-            return errbuf_set(eb, ERR_INVAL, "the topic's name '%.*s' contains %s%c; allowed are letters, digits and %%|-_",
-                              SLICE_ARG(name), c < ' ' || c > '~' ? "a byte like " : "", c < ' ' || c > '~' ? '?' : c);
+            return errbuf_set(
+                eb, ERR_INVAL, "the topic's name '%.*s' contains %s%c; allowed are letters, digits and %%|-_",
+                SLICE_ARG(name), c < ' ' || c > '~' ? "a byte like " : "", c < ' ' || c > '~' ? '?' : c);
     }
     return 0;
 }
@@ -137,7 +142,8 @@ struct store_queue *topic_queue(struct topic *t, int32_t queue_id)
 {
     struct topic_config config = topic_config(t);
     struct queue_array *queues = atomic_load_explicit(&t->queues, memory_order_acquire);
-    if (queue_id < 0 || queue_id >= max_int(config.read_queues, config.write_queues) || queue_id >= queues->count)
+    if (queue_id < 0 || queue_id >= max_int(config.read_queues, config.write_queues) ||
+        queue_id >= queues->count)
         return NULL;
     struct store_queue *q = atomic_load_explicit(&queues->slots[queue_id], memory_order_acquire);
     if (q == NULL) {
@@ -230,7 +236,8 @@ static struct topic *add_locked(struct topic_table *t, struct slice name, const 
     memcpy(topic->name, name.ptr, name.len);
     topic->name_len = name.len;
     set_config_locked(topic, config);
-    topic->from_document = topic->attributes != NULL && strcmp(topic->attributes, SOURCE_DOCUMENT_ATTRIBUTES) == 0;
+    topic->from_document = topic->attributes != NULL &&
+                           strcmp(topic->attributes, SOURCE_DOCUMENT_ATTRIBUTES) == 0;
     atomic_store(&topic->entry, topic_document_lookup(t->document, name));
     HASH_ADD_KEYPTR(hh, t->topics, topic->name, topic->name_len, topic);
     t->sorted = false;
@@ -295,7 +302,8 @@ void topic_print(const struct topic *topic, unsigned access, struct buf *out)
     pthread_rwlock_unlock(&topic->table->lock);
 }
 
-/* What clients are told does not wait for a better disk: when the file cannot be written the operator is told, and the next change tries again. */
+/* What clients are told does not wait for a better disk: when the file cannot be written the operator is
+ * told, and the next change tries again. */
 static void save(struct topic_table *t)
 {
     struct buf text = {0};
@@ -325,32 +333,34 @@ void topic_table_on_change(struct topic_table *t, void (*fn)(void *arg), void *a
 
 static int config_check(const struct topic_config *c, struct slice name, struct errbuf *eb)
 {
-    if (c->read_queues < 0 || c->read_queues > QUEUES_MAX || c->write_queues < 0 || c->write_queues > QUEUES_MAX)
-        return errbuf_set(eb, ERR_INVAL, "topic %.*s: readQueueNums %d and writeQueueNums %d must be 0..%d", SLICE_ARG(name),
-                          c->read_queues, c->write_queues, QUEUES_MAX);
+    if (c->read_queues < 0 || c->read_queues > QUEUES_MAX || c->write_queues < 0 ||
+        c->write_queues > QUEUES_MAX)
+        return errbuf_set(eb, ERR_INVAL, "topic %.*s: readQueueNums %d and writeQueueNums %d must be 0..%d",
+                          SLICE_ARG(name), c->read_queues, c->write_queues, QUEUES_MAX);
     if (c->perm < 0 || c->perm > 15)
-        return errbuf_set(eb, ERR_INVAL, "topic %.*s: perm %d is not 0..15 (4 read, 2 write, 1 inherit)", SLICE_ARG(name), c->perm);
+        return errbuf_set(eb, ERR_INVAL, "topic %.*s: perm %d is not 0..15 (4 read, 2 write, 1 inherit)",
+                          SLICE_ARG(name), c->perm);
     return 0;
 }
 
 /* 0 with *topic and whether something changed. */
-static int put_locked(struct topic_table *t, struct slice name, const struct topic_config *config, bool only_create, struct topic **out,
-                      bool *any, struct errbuf *eb)
+static int put_locked(struct topic_table *t, struct slice name, const struct topic_config *config,
+                      bool only_create, struct topic **out, bool *any, struct errbuf *eb)
 {
     struct topic *topic = lookup_locked(t, name);
     if (topic == NULL) {
         if (HASH_COUNT(t->topics) >= (unsigned)t->settings->topicsMax)
-            return errbuf_set(eb, ERR_LIMIT, "topic %.*s is not created: topicsMax=%lld topics exist", SLICE_ARG(name),
-                              (long long)t->settings->topicsMax);
+            return errbuf_set(eb, ERR_LIMIT, "topic %.*s is not created: topicsMax=%lld topics exist",
+                              SLICE_ARG(name), (long long)t->settings->topicsMax);
         topic = add_locked(t, name, config);
         *any = true;
-        log_info("topic %s created: %d read and %d write queues, perm %d", topic->name, config->read_queues, config->write_queues,
-                 config->perm);
+        log_info("topic %s created: %d read and %d write queues, perm %d", topic->name, config->read_queues,
+                 config->write_queues, config->perm);
     } else if (!only_create && !same_config(topic, config)) {
         set_config_locked(topic, config);
         *any = true;
-        log_info("topic %s changed: %d read and %d write queues, perm %d", topic->name, config->read_queues, config->write_queues,
-                 config->perm);
+        log_info("topic %s changed: %d read and %d write queues, perm %d", topic->name, config->read_queues,
+                 config->write_queues, config->perm);
     }
     if (*any)
         bump_version_locked(t);
@@ -358,8 +368,8 @@ static int put_locked(struct topic_table *t, struct slice name, const struct top
     return 0;
 }
 
-static int put(struct topic_table *t, struct slice name, const struct topic_config *config, bool only_create, struct topic **out,
-               struct errbuf *eb)
+static int put(struct topic_table *t, struct slice name, const struct topic_config *config, bool only_create,
+               struct topic **out, struct errbuf *eb)
 {
     bool any = false;
     struct topic *topic = NULL;
@@ -388,42 +398,53 @@ static int check_assigned(struct topic_table *t, struct slice name, struct errbu
     int err = entry == NULL || topic_entry_has_group(entry, slice_str(self.name)) ? 0 : ERR_PERM;
     pthread_rwlock_unlock(&t->lock);
     if (err != 0)
-        return errbuf_set(eb, err, "the broker[%s] of group %s is not assigned to topic %.*s; the topic document gives it to other groups",
-                   self.addr, self.name, SLICE_ARG(name));
+        return errbuf_set(
+            eb, err,
+            "the broker[%s] of group %s is not assigned to topic %.*s; the topic document gives it to "
+            "other groups",
+            self.addr, self.name, SLICE_ARG(name));
     return err;
 }
 
-int topic_table_put(struct topic_table *t, struct slice name, const struct topic_config *config, struct topic **out, struct errbuf *eb)
+int topic_table_put(struct topic_table *t, struct slice name, const struct topic_config *config,
+                    struct topic **out, struct errbuf *eb)
 {
     int err = check_assigned(t, name, eb);
     return err != 0 ? err : put(t, name, config, false, out, eb);
 }
 
-int topic_table_ensure(struct topic_table *t, struct slice name, int32_t queues, int32_t perm, struct topic **out, struct errbuf *eb)
+int topic_table_ensure(struct topic_table *t, struct slice name, int32_t queues, int32_t perm,
+                       struct topic **out, struct errbuf *eb)
 {
     struct topic *topic = topic_table_lookup(t, name);
     if (topic == NULL)
-        return put(t, name, &(struct topic_config){.read_queues = queues, .write_queues = queues, .perm = perm}, true, out, eb);
+        return put(t, name,
+                   &(struct topic_config){.read_queues = queues, .write_queues = queues, .perm = perm}, true,
+                   out, eb);
     if (out != NULL)
         *out = topic;
     return 0;
 }
 
-int topic_table_auto_create(struct topic_table *t, struct slice name, struct slice default_topic, int32_t queues, struct topic **out,
-                            struct errbuf *eb)
+int topic_table_auto_create(struct topic_table *t, struct slice name, struct slice default_topic,
+                            int32_t queues, struct topic **out, struct errbuf *eb)
 {
     int err = check_assigned(t, name, eb);
     if (err != 0)
         return err;
     struct topic *template = topic_table_lookup(t, default_topic);
     if (template == NULL)
-        return errbuf_set(eb, ERR_NOTFOUND, "topic %.*s does not exist and the template topic '%.*s' neither%s; create the topic first",
-                          SLICE_ARG(name), SLICE_ARG(default_topic),
-                          t->settings->autoCreateTopicEnable ? "" : " (autoCreateTopicEnable=false)");
+        return errbuf_set(
+            eb, ERR_NOTFOUND,
+            "topic %.*s does not exist and the template topic '%.*s' neither%s; create the topic first",
+            SLICE_ARG(name), SLICE_ARG(default_topic),
+            t->settings->autoCreateTopicEnable ? "" : " (autoCreateTopicEnable=false)");
     struct topic_config config = topic_config(template);
     if ((config.perm & PERM_BIT_INHERIT) == 0)
-        return errbuf_set(eb, ERR_NOTFOUND, "topic %.*s does not exist and '%.*s' is no template that it may be created after (perm %d)",
-                          SLICE_ARG(name), SLICE_ARG(default_topic), config.perm);
+        return errbuf_set(
+            eb, ERR_NOTFOUND,
+            "topic %.*s does not exist and '%.*s' is no template that it may be created after (perm %d)",
+            SLICE_ARG(name), SLICE_ARG(default_topic), config.perm);
     int32_t n = queues < config.write_queues ? queues : config.write_queues;
     config.read_queues = config.write_queues = n < 1 ? 1 : n;
     config.perm &= ~PERM_BIT_INHERIT;
@@ -445,7 +466,9 @@ int topic_table_delete(struct topic_table *t, struct slice name, struct errbuf *
         return errbuf_set(eb, ERR_NOTFOUND, "topic %.*s does not exist", SLICE_ARG(name));
     /* It would be back with the next document, and until then clients would create it after the template. */
     if (documented)
-        return errbuf_set(eb, ERR_PERM, "topic %.*s is in the topic document: take it out there with 'topic set'", SLICE_ARG(name));
+        return errbuf_set(eb, ERR_PERM,
+                          "topic %.*s is in the topic document: take it out there with 'topic set'",
+                          SLICE_ARG(name));
     log_info("topic %.*s deleted", SLICE_ARG(name));
     int err = store_topic_delete(t->store, name, eb);
     changed(t);
@@ -454,8 +477,8 @@ int topic_table_delete(struct topic_table *t, struct slice name, struct errbuf *
 
 /* --- the topic document --- */
 
-/* Points every topic at its entry of the new document, and takes those out of service that came from the old one and
- * are not ours any more, or that the new one gives to other groups, wherever they came from. */
+/* Points every topic at its entry of the new document, and takes those out of service that came from the old
+ * one and are not ours any more, or that the new one gives to other groups, wherever they came from. */
 static bool rebind_locked(struct topic_table *t, const char *group)
 {
     bool any = false;
@@ -529,20 +552,26 @@ static int check_app(const struct topic *topic, struct slice app, bool write, st
     identity_view(t->identity, &self);
     struct access_broker broker = {self.addr, self.name, self.role, self.permission};
     pthread_rwlock_rdlock(&t->lock);
-    enum access_verdict verdict = write ? access_check_write(&broker, t->document, topic_name(topic), app, NULL, eb)
-                                        : access_check_read(&broker, t->document, topic_name(topic), app, NULL, eb);
+    enum access_verdict verdict = write ? access_check_write(&broker, t->document, topic_name(topic), app,
+                                                             NULL, eb)
+                                        : access_check_read(&broker, t->document, topic_name(topic), app,
+                                                            NULL, eb);
     pthread_rwlock_unlock(&t->lock);
     return verdict == ACCESS_GRANTED ? 0 : ERR_PERM;
 }
 
 int topic_check_producer(const struct topic *topic, struct slice app, struct errbuf *eb)
 {
-    return atomic_load_explicit(&topic->entry, memory_order_acquire) == NULL ? 0 : check_app(topic, app, true, eb);
+    return atomic_load_explicit(&topic->entry, memory_order_acquire) == NULL
+               ? 0
+               : check_app(topic, app, true, eb);
 }
 
 int topic_check_consumer(const struct topic *topic, struct slice app, struct errbuf *eb)
 {
-    return atomic_load_explicit(&topic->entry, memory_order_acquire) == NULL ? 0 : check_app(topic, app, false, eb);
+    return atomic_load_explicit(&topic->entry, memory_order_acquire) == NULL
+               ? 0
+               : check_app(topic, app, false, eb);
 }
 
 /* --- readers --- */
@@ -573,13 +602,14 @@ void topic_table_touch(struct topic_table *t)
 
 /* --- start and stop --- */
 
-/* Names of clusters and brokers are topics, too, and freer than those that clients may choose: what the store can hold is
- * taken. */
+/* Names of clusters and brokers are topics, too, and freer than those that clients may choose: what the store
+ * can hold is taken. */
 static void load_one_locked(struct topic_table *t, const struct topic_config *c)
 {
     struct slice name = slice_str(c->name);
     struct errbuf why = {0};
-    if (name.len == 0 || name.len > STORED_NAME_MAX || memchr(name.ptr, '/', name.len) != NULL || name.ptr[0] == '.')
+    if (name.len == 0 || name.len > STORED_NAME_MAX || memchr(name.ptr, '/', name.len) != NULL ||
+        name.ptr[0] == '.')
         log_error("%s: '%s' is no name of a topic; left out", TOPIC_FILE, c->name);
     else if (config_check(c, name, &why) != 0)
         log_error("%s: %s; left out", TOPIC_FILE, why.text);
@@ -615,7 +645,8 @@ static bool ensure_system_locked(struct topic_table *t, const char *name, int qu
 {
     if (lookup_locked(t, slice_str(name)) != NULL)
         return false;
-    add_locked(t, slice_str(name), &(struct topic_config){.read_queues = queues, .write_queues = queues, .perm = perm});
+    add_locked(t, slice_str(name),
+               &(struct topic_config){.read_queues = queues, .write_queues = queues, .perm = perm});
     return true;
 }
 
@@ -633,8 +664,10 @@ static bool create_system_topics_locked(struct topic_table *t)
     any |= ensure_system_locked(t, "BenchmarkTest", 1024, rw);
     any |= ensure_system_locked(t, "SCHEDULE_TOPIC_XXXX", 18, rw);
     any |= ensure_system_locked(t, reply, 1, rw);
-    any |= ensure_system_locked(t, self.cluster, 16, s->clusterTopicEnable ? rw | PERM_BIT_INHERIT : PERM_BIT_INHERIT);
-    any |= ensure_system_locked(t, self.name, 1, s->brokerTopicEnable ? rw | PERM_BIT_INHERIT : PERM_BIT_INHERIT);
+    any |= ensure_system_locked(t, self.cluster, 16,
+                                s->clusterTopicEnable ? rw | PERM_BIT_INHERIT : PERM_BIT_INHERIT);
+    any |= ensure_system_locked(t, self.name, 1,
+                                s->brokerTopicEnable ? rw | PERM_BIT_INHERIT : PERM_BIT_INHERIT);
     if (s->autoCreateTopicEnable)
         any |= ensure_system_locked(t, "TBW102", (int)s->defaultTopicQueueNums, rw | PERM_BIT_INHERIT);
     if (s->traceTopicEnable)
@@ -657,8 +690,8 @@ void topic_table_apply_identity(struct topic_table *t)
     topic_document_unref(doc);
 }
 
-int topic_table_open(const struct broker_settings *settings, struct identity *id, struct store *store, struct topic_table **out,
-                     struct errbuf *eb)
+int topic_table_open(const struct broker_settings *settings, struct identity *id, struct store *store,
+                     struct topic_table **out, struct errbuf *eb)
 {
     struct topic_table *t = mem_zalloc(sizeof *t);
     t->settings = settings;

@@ -5,11 +5,14 @@
 
 bool admin_may_change(struct broker *b, const struct request *req)
 {
-    if (b->settings.adminRequestsFrom != BROKER_ADMIN_FROM_LOOPBACK || net_addr_is_loopback(conn_peer_addr(req->conn)))
+    if (b->settings.adminRequestsFrom != BROKER_ADMIN_FROM_LOOPBACK ||
+        net_addr_is_loopback(conn_peer_addr(req->conn)))
         return true;
-    request_reply_error(req, RESP_NO_PERMISSION,
-                        "the broker[%s:%d] takes changes from its own machine only (adminRequestsFrom=loopback); this request came from %s",
-                        b->settings.brokerIP1, (int)b->settings.listenPort, conn_peer_text(req->conn));
+    request_reply_error(
+        req, RESP_NO_PERMISSION,
+        "the broker[%s:%d] takes changes from its own machine only (adminRequestsFrom=loopback); this "
+        "request came from %s",
+        b->settings.brokerIP1, (int)b->settings.listenPort, conn_peer_text(req->conn));
     return false;
 }
 
@@ -19,8 +22,9 @@ bool admin_may_change_tables(struct broker *b, const struct request *req)
     identity_view(b->identity, &self);
     if (self.role == CLUSTER_ROLE_MASTER)
         return admin_may_change(b, req);
-    request_reply_error(req, RESP_SYSTEM_ERROR, "the broker[%s] is %s of group %s; topics and groups are changed at its master", self.addr,
-                        cluster_role_word(self.role), self.name);
+    request_reply_error(req, RESP_SYSTEM_ERROR,
+                        "the broker[%s] is %s of group %s; topics and groups are changed at its master",
+                        self.addr, cluster_role_word(self.role), self.name);
     return false;
 }
 

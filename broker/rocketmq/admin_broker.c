@@ -1,5 +1,7 @@
-/* admin_broker.c - the broker itself by admin clients: 28 runtime info, 26 and 25 configuration, 329 delete expired log files.
- * Threads: the connection's lane; settings that change live are single words, which their readers load anew each time. */
+/* admin_broker.c - the broker itself by admin clients: 28 runtime info, 26 and 25 configuration, 329 delete
+ * expired log files.
+ * Threads: the connection's lane; settings that change live are single words, which their readers load anew
+ * each time. */
 #include "broker/rocketmq/admin.h"
 #include "broker/runtime_info.h"
 
@@ -21,15 +23,24 @@ static void on_get_config(void *arg, struct request *req)
     struct data_version v = topic_table_version(b->topics);
     data_version_print(&v, &version);
     struct command_out_field field = FIELD_TEXT("version", buf_slice(&version));
-    request_reply(req, &(struct reply){.code = RESP_SUCCESS, .fields = &field, .field_count = 1, .body = buf_slice(&body)});
+    request_reply(
+        req,
+        &(struct reply){.code = RESP_SUCCESS, .fields = &field, .field_count = 1, .body = buf_slice(&body)});
     buf_fini(&body);
     buf_fini(&version);
 }
 
 /* Settings that are read each time they are used, so that a change takes effect at once. */
 static const char *const LIVE_SETTINGS[] = {
-    "maxMessageSize", "maxTransferCountOnMessageInMemory", "maxTransferBytesOnMessageInMemory", "longPollingEnable", "shortPollingTimeMills",
-    "pullsHeldMax", "defaultQueryMaxNum", "syncFlushTimeout", "slaveReadEnable",
+    "maxMessageSize",
+    "maxTransferCountOnMessageInMemory",
+    "maxTransferBytesOnMessageInMemory",
+    "longPollingEnable",
+    "shortPollingTimeMills",
+    "pullsHeldMax",
+    "defaultQueryMaxNum",
+    "syncFlushTimeout",
+    "slaveReadEnable",
 };
 
 struct config_change {
@@ -53,12 +64,15 @@ static int change_setting(void *arg, struct slice name, struct slice value, unsi
     struct broker *b = c->broker;
     if (settings_lookup(b->setting_defs, b->setting_count, name) != NULL && !is_live(name)) {
         c->code = RESP_NO_PERMISSION;
-        return errbuf_set(&c->eb, ERR_PERM, "%.*s takes effect at a start only: set it in the configuration file and restart the broker",
-                          SLICE_ARG(name));
+        return errbuf_set(
+            &c->eb, ERR_PERM,
+            "%.*s takes effect at a start only: set it in the configuration file and restart the broker",
+            SLICE_ARG(name));
     }
     int err = settings_assign(b->setting_defs, b->setting_count, &b->settings, name, value, "update", &c->eb);
     if (err == 0)
-        log_info("%.*s=%.*s by an admin client; it lasts until the broker stops", SLICE_ARG(name), SLICE_ARG(value));
+        log_info("%.*s=%.*s by an admin client; it lasts until the broker stops", SLICE_ARG(name),
+                 SLICE_ARG(value));
     return err;
 }
 
@@ -79,7 +93,8 @@ static void on_delete_expired(void *arg, struct request *req)
     struct broker *b = arg;
     if (!admin_may_change(b, req))
         return;
-    log_info("%d expired log files deleted by an admin client at %s", store_delete_expired(b->store, false), conn_peer_text(req->conn));
+    log_info("%d expired log files deleted by an admin client at %s", store_delete_expired(b->store, false),
+             conn_peer_text(req->conn));
     request_reply_ok(req);
 }
 

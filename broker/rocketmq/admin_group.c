@@ -1,4 +1,5 @@
-/* admin_group.c - consumer and producer groups by admin clients: configuration and who is connected. Bodies: mqadmin.md section 4.
+/* admin_group.c - consumer and producer groups by admin clients: configuration and who is connected. Bodies:
+ * mqadmin.md section 4.
  * Threads: the connection's lane. */
 #include "base/json_dialect.h"
 #include "broker/rocketmq/admin.h"
@@ -46,7 +47,8 @@ static void on_group_config(void *arg, struct request *req)
     if (!rocketmq_need_text(req, "group", &group))
         return;
     if (group_table_print_one(b->groups, group, &body) != 0)
-        request_reply_error(req, RESP_SUBSCRIPTION_GROUP_NOT_EXIST, "the consumer group %.*s does not exist", SLICE_ARG(group));
+        request_reply_error(req, RESP_SUBSCRIPTION_GROUP_NOT_EXIST, "the consumer group %.*s does not exist",
+                            SLICE_ARG(group));
     else
         admin_reply_json(req, &body);
 }
@@ -78,7 +80,8 @@ static void on_consumer_connections(void *arg, struct request *req)
     buf_append_str(&body, "],");
     if (session_table_print_consumer(b->sessions, group, &body) != 0) {
         buf_fini(&body);
-        request_reply_error(req, RESP_CONSUMER_NOT_ONLINE, "the consumer group[%.*s] not online", SLICE_ARG(group));
+        request_reply_error(req, RESP_CONSUMER_NOT_ONLINE, "the consumer group[%.*s] not online",
+                            SLICE_ARG(group));
         return;
     }
     buf_append_char(&body, '}');
@@ -123,8 +126,9 @@ static void append_producer(void *arg, const struct session_info *i)
     }
     buf_append_str(t->out, "{\"clientId\":");
     json_append_string(t->out, i->client_id);
-    buf_printf(t->out, ",\"language\":\"%s\",\"lastUpdateTimestamp\":%lld,\"remoteIP\":\"/%s\",\"version\":%d}", language_name(i->language),
-               (long long)i->last_heartbeat_ms, conn_peer_text(i->conn), i->version);
+    buf_printf(
+        t->out, ",\"language\":\"%s\",\"lastUpdateTimestamp\":%lld,\"remoteIP\":\"/%s\",\"version\":%d}",
+        language_name(i->language), (long long)i->last_heartbeat_ms, conn_peer_text(i->conn), i->version);
 }
 
 static void on_all_producers(void *arg, struct request *req)

@@ -1,11 +1,13 @@
-/* admin_offset.c - consumer progress by admin clients: 208 GET_CONSUME_STATS, 43 GET_ALL_CONSUMER_OFFSET, 45 GET_ALL_DELAY_OFFSET.
- * Bodies: mqadmin.md 4.4. Threads: the connection's lane. */
+/* admin_offset.c - consumer progress by admin clients: 208 GET_CONSUME_STATS, 43 GET_ALL_CONSUMER_OFFSET, 45
+ * GET_ALL_DELAY_OFFSET. Bodies: mqadmin.md 4.4.
+ * Threads: the connection's lane. */
 #include "base/mem.h"
 #include "broker/rocketmq/admin.h"
 
 #include <stdlib.h>
 
-/* Topics in which a group has offsets; offset_table_each() runs under its lock, so they are gathered first. */
+/* Topics in which a group has offsets; offset_table_each() runs under its lock, so they are gathered first.
+ */
 static void add_topic(void *arg, struct slice topic, struct slice group, int32_t queue_id, int64_t offset)
 {
     (void)group;
@@ -17,8 +19,8 @@ static void add_topic(void *arg, struct slice topic, struct slice group, int32_t
         topic_list_add(topics, topic);
 }
 
-static void append_topic_progress(struct broker *b, const char *broker_name, struct topic *topic, struct slice group, struct buf *out,
-                                  const char **comma)
+static void append_topic_progress(struct broker *b, const char *broker_name, struct topic *topic,
+                                  struct slice group, struct buf *out, const char **comma)
 {
     struct slice name = topic_name(topic);
     int32_t queues = topic_config(topic).read_queues;
@@ -31,8 +33,10 @@ static void append_topic_progress(struct broker *b, const char *broker_name, str
         int64_t last_ms = consumed > 0 ? store_queue_time_at(b->store, q, consumed - 1) : 0;
         buf_append_str(out, *comma);
         admin_append_queue(out, name, broker_name, i);
-        buf_printf(out, ":{\"brokerOffset\":%lld,\"consumerOffset\":%lld,\"lastTimestamp\":%lld,\"pullOffset\":%lld}", (long long)end,
-                   (long long)consumed, (long long)(last_ms < 0 ? 0 : last_ms), (long long)consumed);
+        buf_printf(
+            out,
+            ":{\"brokerOffset\":%lld,\"consumerOffset\":%lld,\"lastTimestamp\":%lld,\"pullOffset\":%lld}",
+            (long long)end, (long long)consumed, (long long)(last_ms < 0 ? 0 : last_ms), (long long)consumed);
         *comma = ",";
     }
 }

@@ -43,7 +43,8 @@ static void on_update_topic(void *arg, struct request *req)
     struct topic_config config = {0};
     struct errbuf eb = {0};
     if (!admin_may_change_tables(b, req) || !rocketmq_need_text(req, "topic", &name) ||
-        !rocketmq_need_i32(req, "readQueueNums", &config.read_queues) || !rocketmq_need_i32(req, "writeQueueNums", &config.write_queues) ||
+        !rocketmq_need_i32(req, "readQueueNums", &config.read_queues) ||
+        !rocketmq_need_i32(req, "writeQueueNums", &config.write_queues) ||
         !rocketmq_need_i32(req, "perm", &config.perm))
         return;
     struct slice filter_type = SLICE_NULL;
@@ -52,7 +53,8 @@ static void on_update_topic(void *arg, struct request *req)
     command_get_i32(req->cmd, "topicSysFlag", &config.sys_flag, NULL);
     config.order = command_get_bool(req->cmd, "order", false);
     if (topic_name_is_system(name))
-        request_reply_error(req, RESP_SYSTEM_ERROR, "topic %.*s belongs to the system and cannot be changed", SLICE_ARG(name));
+        request_reply_error(req, RESP_SYSTEM_ERROR, "topic %.*s belongs to the system and cannot be changed",
+                            SLICE_ARG(name));
     else if (topic_table_put(b->topics, name, &config, NULL, &eb) != 0)
         request_reply_error(req, RESP_SYSTEM_ERROR, "%s", eb.text);
     else
@@ -67,7 +69,8 @@ static void on_delete_topic(void *arg, struct request *req)
     if (!admin_may_change_tables(b, req) || !rocketmq_need_text(req, "topic", &name))
         return;
     if (topic_name_is_system(name)) {
-        request_reply_error(req, RESP_SYSTEM_ERROR, "topic %.*s belongs to the system and cannot be deleted", SLICE_ARG(name));
+        request_reply_error(req, RESP_SYSTEM_ERROR, "topic %.*s belongs to the system and cannot be deleted",
+                            SLICE_ARG(name));
         return;
     }
     /* Deleting what is not there is what the caller wants, as in RocketMQ. */
@@ -119,8 +122,8 @@ static void on_topic_stats(void *arg, struct request *req)
         if (i > 0)
             buf_append_char(&body, ',');
         admin_append_queue(&body, topic_name(topic), self.name, i);
-        buf_printf(&body, ":{\"lastUpdateTimestamp\":%lld,\"maxOffset\":%lld,\"minOffset\":%lld}", (long long)(last_ms < 0 ? 0 : last_ms),
-                   (long long)max, (long long)min);
+        buf_printf(&body, ":{\"lastUpdateTimestamp\":%lld,\"maxOffset\":%lld,\"minOffset\":%lld}",
+                   (long long)(last_ms < 0 ? 0 : last_ms), (long long)max, (long long)min);
     }
     buf_printf(&body, "},\"topicPutTps\":%.2f}", rates.messages_per_s);
     admin_reply_json(req, &body);
@@ -149,7 +152,8 @@ static void add_group(void *arg, struct slice group)
     topic_list_add(&((struct group_names *)arg)->names, group);
 }
 
-static void add_group_of_offset(void *arg, struct slice topic, struct slice group, int32_t queue_id, int64_t offset)
+static void add_group_of_offset(void *arg, struct slice topic, struct slice group, int32_t queue_id,
+                                int64_t offset)
 {
     (void)topic;
     (void)queue_id;

@@ -1,5 +1,5 @@
-/* client.c - requests by which clients make themselves known: HEART_BEAT (34), UNREGISTER_CLIENT (35), GET_CONSUMER_LIST_BY_GROUP (38),
- * CHECK_CLIENT_CONFIG (46). Spec rocketmq-protocol.md 4.2, 4.3.
+/* client.c - requests by which clients make themselves known: HEART_BEAT (34), UNREGISTER_CLIENT (35),
+ * GET_CONSUMER_LIST_BY_GROUP (38), CHECK_CLIENT_CONFIG (46). Spec rocketmq-protocol.md 4.2, 4.3.
  * Threads: the connection's lane. */
 #include "base/json_dialect.h"
 #include "broker/rocketmq/frontend.h"
@@ -10,8 +10,9 @@
 #define LOG_COMPONENT "clients"
 #include "base/log.h"
 
-/* A consumer group comes to life: its configuration and its retry topic exist from its first heartbeat on, because clients ask for the route of
- * %RETRY%group at once. Returns whether its members are told of changes. */
+/* A consumer group comes to life: its configuration and its retry topic exist from its first heartbeat on,
+ * because clients ask for the route of %RETRY%group at once. Returns whether its members are told of changes.
+ */
 static bool on_consumer_group(void *arg, struct slice group)
 {
     struct broker *b = arg;
@@ -24,7 +25,8 @@ static bool on_consumer_group(void *arg, struct slice group)
     char retry_topic[300];
     int n = snprintf(retry_topic, sizeof retry_topic, "%%RETRY%%%.*s", SLICE_ARG(group));
     if (n < (int)sizeof retry_topic && config.retry_queues > 0 &&
-        topic_table_ensure(b->topics, slice_of(retry_topic, (size_t)n), config.retry_queues, PERM_BIT_READ | PERM_BIT_WRITE, NULL, &eb) != 0)
+        topic_table_ensure(b->topics, slice_of(retry_topic, (size_t)n), config.retry_queues,
+                           PERM_BIT_READ | PERM_BIT_WRITE, NULL, &eb) != 0)
         log_warn("heartbeat: %s", eb.text);
     return config.notify_ids_changed;
 }
@@ -33,8 +35,8 @@ static void on_heartbeat(void *arg, struct request *req)
 {
     struct broker *b = arg;
     struct errbuf eb = {0};
-    int err = session_table_heartbeat(b->sessions, req->conn, req->cmd->version, req->cmd->language, req->cmd->body, on_consumer_group, b,
-                                      &eb);
+    int err = session_table_heartbeat(b->sessions, req->conn, req->cmd->version, req->cmd->language,
+                                      req->cmd->body, on_consumer_group, b, &eb);
     if (err != 0)
         request_reply_error(req, RESP_SYSTEM_ERROR, "%s", eb.text);
     else
@@ -74,15 +76,19 @@ static void on_check_client_config(void *arg, struct request *req)
     struct errbuf eb = {0};
     cJSON *body = json_dialect_parse(req->cmd->body, &err, &eb);
     if (body == NULL) {
-        request_reply_error(req, RESP_SYSTEM_ERROR, "the body is no JSON object with subscriptionData: %s", eb.text);
+        request_reply_error(req, RESP_SYSTEM_ERROR, "the body is no JSON object with subscriptionData: %s",
+                            eb.text);
         return;
     }
     const cJSON *data = json_member(body, "subscriptionData");
     struct slice type = json_member_str(data, "expressionType");
     struct subscription *sub = NULL;
     if (type.len > 0 && !slice_eq_str(type, "TAG"))
-        request_reply_error(req, RESP_SYSTEM_ERROR, "The broker does not support consumer to filter message by %.*s", SLICE_ARG(type));
-    else if (subscription_compile(json_member_str(data, "topic"), json_member_str(data, "subString"), type, 0, &sub, &eb) != 0)
+        request_reply_error(req, RESP_SYSTEM_ERROR,
+                            "The broker does not support consumer to filter message by %.*s",
+                            SLICE_ARG(type));
+    else if (subscription_compile(json_member_str(data, "topic"), json_member_str(data, "subString"), type, 0,
+                                  &sub, &eb) != 0)
         request_reply_error(req, RESP_SUBSCRIPTION_PARSE_FAILED, "%s", eb.text);
     else
         request_reply_ok(req);

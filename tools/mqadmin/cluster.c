@@ -11,7 +11,9 @@ static int runtime_info(struct mqadmin *a, const char *addr, struct kv_table *ou
 {
     struct buf storage = {0};
     struct command answer;
-    int err = admin_call_ok(a->client, &(struct admin_request){.addr = addr, .code = REQ_GET_BROKER_RUNTIME_INFO}, &storage, &answer, eb);
+    int err = admin_call_ok(a->client,
+                            &(struct admin_request){.addr = addr, .code = REQ_GET_BROKER_RUNTIME_INFO},
+                            &storage, &answer, eb);
     if (err == 0) {
         *out = (struct kv_table){0};
         err = kv_table_parse(answer.body, out, eb);
@@ -46,25 +48,26 @@ static void print_load(const struct route_broker *b, const struct route_address 
     char in[64], out[96], timer[96], hour[32], space[32];
     int64_t earliest = (int64_t)first_number(info(t, "earliestMessageTimeStamp", "-1"));
     double hours = earliest < 0 ? 0 : (double)(clock_wall_ms() - earliest) / 3600000;
-    snprintf(in, sizeof in, "%9.2f(%s,%sms)", first_number(info(t, "putTps", "0")), info(t, "sendThreadPoolQueueSize", "0"),
-             info(t, "sendThreadPoolQueueHeadWaitTimeMills", "0"));
-    snprintf(out, sizeof out, "%9.2f(%s,%sms|%s,%sms)", first_number(out_tps), info(t, "pullThreadPoolQueueSize", "0"),
-             info(t, "pullThreadPoolQueueHeadWaitTimeMills", "0"), info(t, "ackThreadPoolQueueSize", "N"),
-             info(t, "ackThreadPoolQueueHeadWaitTimeMills", "N"));
-    snprintf(timer, sizeof timer, "%s-%s(%.1fw, %.1f, %.1f)", info(t, "timerReadBehind", "0"), info(t, "timerOffsetBehind", "0"),
-             first_number(info(t, "timerCongestNum", "0")) / 10000, first_number(info(t, "timerEnqueueTps", "0")),
-             first_number(info(t, "timerDequeueTps", "0")));
+    snprintf(in, sizeof in, "%9.2f(%s,%sms)", first_number(info(t, "putTps", "0")),
+             info(t, "sendThreadPoolQueueSize", "0"), info(t, "sendThreadPoolQueueHeadWaitTimeMills", "0"));
+    snprintf(out, sizeof out, "%9.2f(%s,%sms|%s,%sms)", first_number(out_tps),
+             info(t, "pullThreadPoolQueueSize", "0"), info(t, "pullThreadPoolQueueHeadWaitTimeMills", "0"),
+             info(t, "ackThreadPoolQueueSize", "N"), info(t, "ackThreadPoolQueueHeadWaitTimeMills", "N"));
+    snprintf(timer, sizeof timer, "%s-%s(%.1fw, %.1f, %.1f)", info(t, "timerReadBehind", "0"),
+             info(t, "timerOffsetBehind", "0"), first_number(info(t, "timerCongestNum", "0")) / 10000,
+             first_number(info(t, "timerEnqueueTps", "0")), first_number(info(t, "timerDequeueTps", "0")));
     snprintf(hour, sizeof hour, "%2.2f", hours);
     snprintf(space, sizeof space, "%.4f", first_number(info(t, "commitLogDiskRatio", "0")));
-    printf("%-22s  %-22s  %-4lld  %-22s %-16s  %16s  %30s  %-22s  %11s  %-12s  %-8s  %10s\n", b->cluster, b->name, (long long)at->broker_id,
-           at->address, info(t, "brokerVersionDesc", ""), in, out, timer, info(t, "pageCacheLockTimeMills", ""), hour, space,
-           info(t, "brokerActive", "false"));
+    printf("%-22s  %-22s  %-4lld  %-22s %-16s  %16s  %30s  %-22s  %11s  %-12s  %-8s  %10s\n", b->cluster,
+           b->name, (long long)at->broker_id, at->address, info(t, "brokerVersionDesc", ""), in, out, timer,
+           info(t, "pageCacheLockTimeMills", ""), hour, space, info(t, "brokerActive", "false"));
 }
 
 static void print_totals(const struct route_broker *b, const struct kv_table *t)
 {
     int64_t n[2][3];
-    static const char *const WHAT[] = {"msgPut", "msgGet"}, *const WHEN[] = {"YesterdayMorning", "TodayMorning", "TodayNow"};
+    static const char *const WHAT[] = {"msgPut", "msgGet"}, *const WHEN[] = {"YesterdayMorning",
+                                                                             "TodayMorning", "TodayNow"};
     for (unsigned i = 0; i < 2; i++) {
         for (unsigned k = 0; k < 3; k++) {
             char key[64];
@@ -72,8 +75,8 @@ static void print_totals(const struct route_broker *b, const struct kv_table *t)
             n[i][k] = strtoll(info(t, key, "0"), NULL, 10);
         }
     }
-    printf("%-16s  %-32s %14lld %14lld %14lld %14lld\n", b->cluster, b->name, (long long)(n[0][1] - n[0][0]), (long long)(n[1][1] - n[1][0]),
-           (long long)(n[0][2] - n[0][1]), (long long)(n[1][2] - n[1][1]));
+    printf("%-16s  %-32s %14lld %14lld %14lld %14lld\n", b->cluster, b->name, (long long)(n[0][1] - n[0][0]),
+           (long long)(n[1][1] - n[1][0]), (long long)(n[0][2] - n[0][1]), (long long)(n[1][2] - n[1][1]));
 }
 
 static int print_cluster_list(struct mqadmin *a, bool totals, const char *only, struct errbuf *eb)
@@ -83,11 +86,12 @@ static int print_cluster_list(struct mqadmin *a, bool totals, const char *only, 
     if (err != 0)
         return err;
     if (totals)
-        printf("%-16s  %-32s %14s %14s %14s %14s\n", "#Cluster Name", "#Broker Name", "#InTotalYest", "#OutTotalYest", "#InTotalToday",
-               "#OutTotalToday");
+        printf("%-16s  %-32s %14s %14s %14s %14s\n", "#Cluster Name", "#Broker Name", "#InTotalYest",
+               "#OutTotalYest", "#InTotalToday", "#OutTotalToday");
     else
-        printf("%-22s  %-22s  %-4s  %-22s %-16s  %16s  %30s  %-22s  %-11s  %-12s  %-8s  %-10s\n", "#Cluster Name", "#Broker Name", "#BID",
-               "#Addr", "#Version", "#InTPS(LOAD)", "#OutTPS(LOAD)", "#Timer(Progress)", "#PCWait(ms)", "#Hour", "#SPACE", "#ACTIVATED");
+        printf("%-22s  %-22s  %-4s  %-22s %-16s  %16s  %30s  %-22s  %-11s  %-12s  %-8s  %-10s\n",
+               "#Cluster Name", "#Broker Name", "#BID", "#Addr", "#Version", "#InTPS(LOAD)", "#OutTPS(LOAD)",
+               "#Timer(Progress)", "#PCWait(ms)", "#Hour", "#SPACE", "#ACTIVATED");
     for (unsigned i = 0; i < cluster.broker_count; i++) {
         const struct route_broker *b = &cluster.brokers[i];
         if (only != NULL && strcmp(only, b->cluster) != 0)
@@ -172,6 +176,8 @@ int mqadmin_broker_status(struct mqadmin *a, struct errbuf *eb)
     }
     cluster_info_fini(&cluster);
     if (err == 0 && found == 0)
-        err = errbuf_set(eb, ERR_NOTFOUND, "no broker of a cluster '%s' is registered; 'mqadmin clusterList' shows what there is", name);
+        err = errbuf_set(
+            eb, ERR_NOTFOUND,
+            "no broker of a cluster '%s' is registered; 'mqadmin clusterList' shows what there is", name);
     return err;
 }

@@ -27,7 +27,8 @@ struct progress {
     int64_t diff, inflight;
 };
 
-static int add_progress(struct mqadmin *a, const char *addr, const char *group, const char *topic, struct progress *p, struct errbuf *eb)
+static int add_progress(struct mqadmin *a, const char *addr, const char *group, const char *topic,
+                        struct progress *p, struct errbuf *eb)
 {
     struct command_out_field fields[2] = {FIELD_TEXT("consumerGroup", slice_str(group))};
     unsigned n = 1;
@@ -35,8 +36,11 @@ static int add_progress(struct mqadmin *a, const char *addr, const char *group, 
         fields[n++] = FIELD_TEXT("topic", slice_str(topic));
     struct buf storage = {0};
     struct command answer;
-    int err = admin_call_ok(a->client, &(struct admin_request){.addr = addr, .code = REQ_GET_CONSUME_STATS, .fields = fields,
-                                                               .field_count = n}, &storage, &answer, eb);
+    int err = admin_call_ok(
+        a->client,
+        &(struct admin_request){
+            .addr = addr, .code = REQ_GET_CONSUME_STATS, .fields = fields, .field_count = n},
+        &storage, &answer, eb);
     cJSON *body = err == 0 ? json_dialect_parse(answer.body, &err, eb) : NULL;
     const cJSON *item;
     cJSON_ArrayForEach(item, json_member(body, "offsetTable"))
@@ -61,8 +65,10 @@ static int add_progress(struct mqadmin *a, const char *addr, const char *group, 
     return err;
 }
 
-/* The brokers of a group are those that hold its retry topic; a group that never had a push consumer is looked for with its topic. */
-static int gather(struct mqadmin *a, const char *group, const char *topic, struct progress *p, struct errbuf *eb)
+/* The brokers of a group are those that hold its retry topic; a group that never had a push consumer is
+ * looked for with its topic. */
+static int gather(struct mqadmin *a, const char *group, const char *topic, struct progress *p,
+                  struct errbuf *eb)
 {
     char *retry_topic = mem_printf("%s%s", RETRY_PREFIX, group);
     struct topic_route route;
@@ -95,16 +101,19 @@ static int print_group(struct mqadmin *a, const char *group, struct errbuf *eb)
     if (err == 0) {
         if (p.count > 0)
             qsort(p.rows, p.count, sizeof p.rows[0], by_topic_broker_queue);
-        printf("%-64s  %-32s  %-4s  %-20s  %-20s  %-20s %-20s%s\n", "#Topic", "#Broker Name", "#QID", "#Broker Offset", "#Consumer Offset",
-               "#Diff", "#Inflight", "#LastTime");
+        printf("%-64s  %-32s  %-4s  %-20s  %-20s  %-20s %-20s%s\n", "#Topic", "#Broker Name", "#QID",
+               "#Broker Offset", "#Consumer Offset", "#Diff", "#Inflight", "#LastTime");
         for (size_t i = 0; i < p.count; i++) {
             const struct queue_progress *r = &p.rows[i];
             char when[32];
-            printf("%-64s  %-32s  %-4d  %-20lld  %-20lld  %-20lld %-20lld %s\n", r->key.topic, r->key.broker_name, r->key.queue_id,
-                   (long long)r->broker_offset, (long long)r->consumer_offset, (long long)(r->broker_offset - r->consumer_offset),
-                   (long long)(r->pull_offset - r->consumer_offset), mqadmin_time_text(r->last_ms, false, "N/A", when));
+            printf("%-64s  %-32s  %-4d  %-20lld  %-20lld  %-20lld %-20lld %s\n", r->key.topic,
+                   r->key.broker_name, r->key.queue_id, (long long)r->broker_offset,
+                   (long long)r->consumer_offset, (long long)(r->broker_offset - r->consumer_offset),
+                   (long long)(r->pull_offset - r->consumer_offset),
+                   mqadmin_time_text(r->last_ms, false, "N/A", when));
         }
-        printf("\nConsume TPS: %.2f\nConsume Diff Total: %lld\nConsume Inflight Total: %lld\n", p.tps, (long long)p.diff, (long long)p.inflight);
+        printf("\nConsume TPS: %.2f\nConsume Diff Total: %lld\nConsume Inflight Total: %lld\n", p.tps,
+               (long long)p.diff, (long long)p.inflight);
     }
     free(p.rows);
     return err;
@@ -125,15 +134,20 @@ static void connections(struct mqadmin *a, const char *addr, const char *group, 
     struct command answer;
     struct errbuf eb = {0};
     *out = (struct group_clients){.version = "OFFLINE", .type = "", .model = ""};
-    int err = admin_call_ok(a->client, &(struct admin_request){.addr = addr, .code = REQ_GET_CONSUMER_CONNECTION_LIST, .fields = &field,
-                                                               .field_count = 1}, &storage, &answer, &eb);
+    int err = admin_call_ok(
+        a->client,
+        &(struct admin_request){
+            .addr = addr, .code = REQ_GET_CONSUMER_CONNECTION_LIST, .fields = &field, .field_count = 1},
+        &storage, &answer, &eb);
     cJSON *body = err == 0 ? json_dialect_parse(answer.body, NULL, NULL) : NULL;
     const cJSON *set = json_member(body, "connectionSet");
     if (cJSON_GetArraySize(set) > 0) {
         out->count = cJSON_GetArraySize(set);
-        snprintf(out->version, sizeof out->version, "%lld", (long long)json_member_i64(cJSON_GetArrayItem(set, 0), "version", 0));
+        snprintf(out->version, sizeof out->version, "%lld",
+                 (long long)json_member_i64(cJSON_GetArrayItem(set, 0), "version", 0));
         out->type = slice_eq_str(json_member_str(body, "consumeType"), "CONSUME_ACTIVELY") ? "PULL" : "PUSH";
-        out->model = slice_eq_str(json_member_str(body, "messageModel"), "BROADCASTING") ? "BROADCASTING" : "CLUSTERING";
+        out->model = slice_eq_str(json_member_str(body, "messageModel"), "BROADCASTING") ? "BROADCASTING"
+                                                                                         : "CLUSTERING";
     }
     cJSON_Delete(body);
     buf_fini(&storage);
@@ -153,8 +167,8 @@ static void print_summary(struct mqadmin *a, const char *retry_topic)
             connections(a, mqadmin_broker_address(&route.brokers[0]), group, &clients);
         topic_route_fini(&route);
     }
-    printf("%-64s  %-6d  %-24s %-5s  %-14s  %-7lld  %lld\n", group, clients.count, clients.version, clients.type, clients.model,
-           (long long)p.tps, (long long)p.diff);
+    printf("%-64s  %-6d  %-24s %-5s  %-14s  %-7lld  %lld\n", group, clients.count, clients.version,
+           clients.type, clients.model, (long long)p.tps, (long long)p.diff);
     free(p.rows);
 }
 
@@ -163,12 +177,15 @@ static int print_all_groups(struct mqadmin *a, struct errbuf *eb)
     struct buf storage = {0};
     struct command answer;
     struct topic_list list = {0};
-    int err = admin_call_namesrv(a->client, &(struct admin_request){.code = REQ_GET_ALL_TOPIC_LIST_FROM_NAMESERVER}, &storage, &answer, eb);
+    int err = admin_call_namesrv(a->client,
+                                 &(struct admin_request){.code = REQ_GET_ALL_TOPIC_LIST_FROM_NAMESERVER},
+                                 &storage, &answer, eb);
     if (err == 0)
         err = topic_list_parse(answer.body, &list, eb);
     buf_fini(&storage);
     if (err == 0)
-        printf("%-64s  %-6s  %-24s %-5s  %-14s  %-7s  %s\n", "#Group", "#Count", "#Version", "#Type", "#Model", "#TPS", "#Diff Total");
+        printf("%-64s  %-6s  %-24s %-5s  %-14s  %-7s  %s\n", "#Group", "#Count", "#Version", "#Type",
+               "#Model", "#TPS", "#Diff Total");
     for (unsigned i = 0; i < list.count; i++)
         if (strncmp(list.names[i], RETRY_PREFIX, strlen(RETRY_PREFIX)) == 0)
             print_summary(a, list.names[i]);

@@ -1,6 +1,7 @@
 /* main.c - the admin tool: the table of sub-commands, the command line, help.
  *
- * Exit status: 0 done; 1 wrong arguments (usage on stdout, the reason on stderr) or a sub-command that failed (one sentence on stderr). */
+ * Exit status: 0 done; 1 wrong arguments (usage on stdout, the reason on stderr) or a sub-command that failed
+ * (one sentence on stderr). */
 #include "tools/mqadmin/mqadmin.h"
 
 #include <stdio.h>
@@ -9,7 +10,8 @@
 
 static const struct mqadmin_command MQADMIN_COMMANDS[] = {
     {"updateTopic", "Update or create topic.", UPDATE_TOPIC_OPTIONS, "bc", mqadmin_update_topic},
-    {"deleteTopic", "Delete topic from broker and NameServer.", DELETE_TOPIC_OPTIONS, NULL, mqadmin_delete_topic},
+    {"deleteTopic", "Delete topic from broker and NameServer.", DELETE_TOPIC_OPTIONS, NULL,
+     mqadmin_delete_topic},
     {"topicList", "Fetch all topic list from name server.", TOPIC_LIST_OPTIONS, NULL, mqadmin_topic_list},
     {"topicRoute", "Examine topic route info.", TOPIC_ROUTE_OPTIONS, NULL, mqadmin_topic_route},
     {"topicStatus", "Examine topic Status info.", TOPIC_STATUS_OPTIONS, NULL, mqadmin_topic_status},
@@ -17,14 +19,16 @@ static const struct mqadmin_command MQADMIN_COMMANDS[] = {
     {"clusterList", "List cluster infos.", CLUSTER_LIST_OPTIONS, NULL, mqadmin_cluster_list},
     {"queryMsgById", "Query Message by Id.", QUERY_BY_ID_OPTIONS, NULL, mqadmin_query_by_id},
     {"queryMsgByKey", "Query Message by Key.", QUERY_BY_KEY_OPTIONS, NULL, mqadmin_query_by_key},
-    {"consumerProgress", "Query consumer's progress, speed.", CONSUMER_PROGRESS_OPTIONS, NULL, mqadmin_consumer_progress},
+    {"consumerProgress", "Query consumer's progress, speed.", CONSUMER_PROGRESS_OPTIONS, NULL,
+     mqadmin_consumer_progress},
     {"sendMessage", "Send a message.", SEND_MESSAGE_OPTIONS, NULL, mqadmin_send_message},
     {"consumeMessage", "Consume message.", CONSUME_MESSAGE_OPTIONS, NULL, mqadmin_consume_message},
 };
 
 static const struct mqadmin_option COMMON_OPTIONS[] = {
     {'h', "help", true, false, "Print help"},
-    {'n', "namesrvAddr", false, false, "Name server address list, eg: '192.168.0.1:9876;192.168.0.2:9876' (or NAMESRV_ADDR)"},
+    {'n', "namesrvAddr", false, false,
+     "Name server address list, eg: '192.168.0.1:9876;192.168.0.2:9876' (or NAMESRV_ADDR)"},
     {0, NULL, false, false, NULL},
 };
 
@@ -72,14 +76,16 @@ static int wrong_arguments(const struct mqadmin_command *c, const char *what, co
 }
 
 /* "-t", "--topic", "--topic=VALUE" */
-static const struct mqadmin_option *option_match(const struct mqadmin_option *options, const char *arg, const char **inline_value)
+static const struct mqadmin_option *option_match(const struct mqadmin_option *options, const char *arg,
+                                                 const char **inline_value)
 {
     *inline_value = NULL;
     for (const struct mqadmin_option *o = options; o->letter != 0; o++) {
         if (arg[1] == o->letter && arg[2] == '\0')
             return o;
         size_t len = strlen(o->long_name);
-        if (arg[1] == '-' && strncmp(arg + 2, o->long_name, len) == 0 && (arg[2 + len] == '\0' || arg[2 + len] == '=')) {
+        if (arg[1] == '-' && strncmp(arg + 2, o->long_name, len) == 0 &&
+            (arg[2 + len] == '\0' || arg[2 + len] == '=')) {
             *inline_value = arg[2 + len] == '=' ? arg + 3 + len : NULL;
             return o;
         }
@@ -95,7 +101,9 @@ static enum parsed parse(struct mqadmin *a, int argc, char **argv)
     for (int i = 0; i < argc; i++) {
         const char *value;
         const struct mqadmin_option *o = argv[i][0] == '-' ? option_match(c->options, argv[i], &value) : NULL;
-        const struct mqadmin_option *common = o == NULL && argv[i][0] == '-' ? option_match(COMMON_OPTIONS, argv[i], &value) : NULL;
+        const struct mqadmin_option *common = o == NULL && argv[i][0] == '-'
+                                                  ? option_match(COMMON_OPTIONS, argv[i], &value)
+                                                  : NULL;
         if (o == NULL && common == NULL)
             return wrong_arguments(c, "Unrecognized option", argv[i]), PARSED_WRONG;
         const struct mqadmin_option *any = o != NULL ? o : common;

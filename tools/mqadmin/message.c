@@ -26,7 +26,8 @@ const struct mqadmin_option SEND_MESSAGE_OPTIONS[] = {
     {'c', "tags", false, false, "Message tags"},
     {'b', "broker", false, false, "Send message to target broker"},
     {'i', "qid", false, false, "Send message to target queue (needs -b)"},
-    {'g', "producerGroup", false, false, "Producer group: the app, where the topic document says which may send (TOOLS_PRODUCER)"},
+    {'g', "producerGroup", false, false,
+     "Producer group: the app, where the topic document says which may send (TOOLS_PRODUCER)"},
     {0, NULL, false, false, NULL},
 };
 
@@ -52,7 +53,8 @@ static int send_one(struct cjmq_producer *producer, const struct cjmq_message *m
     if (cjmq_send(producer, message, &result, &error) != 0)
         return client_error(&error, eb);
     printf("%-32s  %-4s  %-20s    %s\n", "#Broker Name", "#QID", "#Send Result", "#MsgId");
-    printf("%-32s  %-4d  %-20s    %s\n", result.broker_name, result.queue_id, send_status_text(result.status), result.message_id);
+    printf("%-32s  %-4d  %-20s    %s\n", result.broker_name, result.queue_id, send_status_text(result.status),
+           result.message_id);
     return 0;
 }
 
@@ -101,11 +103,15 @@ static void print_one_line(const struct cjmq_received *m)
 {
     char id[CJMQ_MESSAGE_ID_SIZE], born[64], stored[64];
     cjmq_received_offset_id(m, id);
-    printf("MSGID: %s MessageExt [brokerName=%s, queueId=%d, queueOffset=%lld, sysFlag=%d, bornTimestamp=%lld, bornHost=/%s, "
-           "storeTimestamp=%lld, storeHost=/%s, msgId=%s, commitLogOffset=%lld, reconsumeTimes=%d, topic=%s, flag=%d, properties=",
-           m->message_id != NULL ? m->message_id : id, m->broker_name != NULL ? m->broker_name : "", m->queue_id,
-           (long long)m->queue_offset, m->sys_flag, (long long)m->born_ms, cjmq_received_born_host(m, born), (long long)m->store_ms,
-           cjmq_received_store_host(m, stored), id, (long long)cjmq_received_log_offset(m), m->reconsume_times, m->topic, m->flag);
+    printf(
+        "MSGID: %s MessageExt [brokerName=%s, queueId=%d, queueOffset=%lld, sysFlag=%d, "
+        "bornTimestamp=%lld, bornHost=/%s, "
+        "storeTimestamp=%lld, storeHost=/%s, msgId=%s, commitLogOffset=%lld, reconsumeTimes=%d, "
+        "topic=%s, flag=%d, properties=",
+        m->message_id != NULL ? m->message_id : id, m->broker_name != NULL ? m->broker_name : "", m->queue_id,
+        (long long)m->queue_offset, m->sys_flag, (long long)m->born_ms, cjmq_received_born_host(m, born),
+        (long long)m->store_ms, cjmq_received_store_host(m, stored), id,
+        (long long)cjmq_received_log_offset(m), m->reconsume_times, m->topic, m->flag);
     print_properties(m);
     printf("] BODY: %.*s\n", (int)m->body_len, (const char *)m->body);
 }
@@ -129,14 +135,15 @@ struct consume {
     int64_t left, offset, begin_ms, end_ms; /* -1: not given */
 };
 
-static int offset_at(struct mqadmin *a, const struct cjmq_queue *queue, int64_t ms, int64_t *out, struct errbuf *eb)
+static int offset_at(struct mqadmin *a, const struct cjmq_queue *queue, int64_t ms, int64_t *out,
+                     struct errbuf *eb)
 {
     struct cjmq_error error;
     return cjmq_queue_offset_at_time(a->client, queue, ms, out, &error) == 0 ? 0 : client_error(&error, eb);
 }
 
-static int queue_range(struct mqadmin *a, const struct consume *c, const struct cjmq_queue *queue, int64_t *from, int64_t *to,
-                       struct errbuf *eb)
+static int queue_range(struct mqadmin *a, const struct consume *c, const struct cjmq_queue *queue,
+                       int64_t *from, int64_t *to, struct errbuf *eb)
 {
     struct cjmq_error error;
     int err = cjmq_queue_min_offset(a->client, queue, from, &error);
@@ -145,15 +152,16 @@ static int queue_range(struct mqadmin *a, const struct consume *c, const struct 
     if (err != 0)
         return client_error(&error, eb);
     if (c->offset >= 0 && (c->offset < *from || c->offset > *to))
-        return errbuf_set(eb, ERR_INVAL, "--offset: %lld is not within %lld..%lld of queue %d", (long long)c->offset, (long long)*from,
-                          (long long)*to, queue->queue_id);
+        return errbuf_set(eb, ERR_INVAL, "--offset: %lld is not within %lld..%lld of queue %d",
+                          (long long)c->offset, (long long)*from, (long long)*to, queue->queue_id);
     if (c->offset >= 0)
         *from = c->offset;
     if (c->begin_ms >= 0)
         err = offset_at(a, queue, c->begin_ms, from, eb);
     /* The offset found for the end is that of the last message wanted. */
     int64_t last;
-    if (err == 0 && c->end_ms >= 0 && *to > *from && (err = offset_at(a, queue, c->end_ms, &last, eb)) == 0 && last + 1 < *to)
+    if (err == 0 && c->end_ms >= 0 && *to > *from && (err = offset_at(a, queue, c->end_ms, &last, eb)) == 0 &&
+        last + 1 < *to)
         *to = last + 1;
     return err;
 }
@@ -164,18 +172,20 @@ static bool is_wanted(const struct consume *c, const struct cjmq_received *m)
     return (c->begin_ms < 0 || m->store_ms >= c->begin_ms) && (c->end_ms < 0 || m->store_ms <= c->end_ms);
 }
 
-static int consume_queue(struct mqadmin *a, struct consume *c, const struct cjmq_queue *queue, struct errbuf *eb)
+static int consume_queue(struct mqadmin *a, struct consume *c, const struct cjmq_queue *queue,
+                         struct errbuf *eb)
 {
     int64_t from, to;
     int err = queue_range(a, c, queue, &from, &to, eb);
     if (err == 0 && from >= to)
-        printf("MessageQueue [topic=%s, brokerName=%s, queueId=%d] no matched msg, offset=%lld\n", queue->topic, queue->broker_name,
-               queue->queue_id, (long long)from);
+        printf("MessageQueue [topic=%s, brokerName=%s, queueId=%d] no matched msg, offset=%lld\n",
+               queue->topic, queue->broker_name, queue->queue_id, (long long)from);
     while (err == 0 && from < to && c->left > 0) {
         struct cjmq_pull_result result;
         struct cjmq_error error;
         int64_t want = to - from < c->left ? to - from : c->left;
-        struct cjmq_pull_request request = {.queue = *queue, .offset = from, .max_messages = want > 1024 ? 1024 : (int)want};
+        struct cjmq_pull_request request = {
+            .queue = *queue, .offset = from, .max_messages = want > 1024 ? 1024 : (int)want};
         if (cjmq_pull(c->puller, &request, &result, &error) != 0)
             return client_error(&error, eb);
         for (size_t i = 0; i < result.count && c->left > 0 && result.messages[i].queue_offset < to; i++) {
@@ -192,7 +202,8 @@ static int consume_queue(struct mqadmin *a, struct consume *c, const struct cjmq
     return err;
 }
 
-static int consume_all(struct mqadmin *a, struct consume *c, const char *broker, int64_t queue_id, struct errbuf *eb)
+static int consume_all(struct mqadmin *a, struct consume *c, const char *broker, int64_t queue_id,
+                       struct errbuf *eb)
 {
     struct cjmq_queues queues;
     struct cjmq_error error;
@@ -201,13 +212,15 @@ static int consume_all(struct mqadmin *a, struct consume *c, const char *broker,
     int err = 0;
     unsigned matched = 0;
     for (size_t i = 0; i < queues.count && err == 0 && c->left > 0; i++) {
-        if ((broker != NULL && strcmp(broker, queues.items[i].broker_name) != 0) || (queue_id >= 0 && queue_id != queues.items[i].queue_id))
+        if ((broker != NULL && strcmp(broker, queues.items[i].broker_name) != 0) ||
+            (queue_id >= 0 && queue_id != queues.items[i].queue_id))
             continue;
         matched++;
         err = consume_queue(a, c, &queues.items[i], eb);
     }
     if (err == 0 && matched == 0)
-        err = errbuf_set(eb, ERR_NOTFOUND, "topic %s has no readable queue like that; 'mqadmin topicRoute -l' shows its queues",
+        err = errbuf_set(eb, ERR_NOTFOUND,
+                         "topic %s has no readable queue like that; 'mqadmin topicRoute -l' shows its queues",
                          mqadmin_value(a, 't'));
     cjmq_queues_free(&queues);
     return err;
@@ -260,8 +273,8 @@ static void print_label_number(const char *label, int64_t value)
     printf("%-20s %lld\n", label, (long long)value);
 }
 
-/* The body goes into a file, because it may be anything. The folder may be anybody's: no link is followed there, and the
- * file is for its owner. 0 or the errno. */
+/* The body goes into a file, because it may be anything. The folder may be anybody's: no link is followed
+ * there, and the file is for its owner. 0 or the errno. */
 static int write_body(const struct cjmq_received *m, const char *path)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -334,7 +347,9 @@ static int query_by_id(struct mqadmin *a, struct slice id, struct errbuf *eb)
     struct buf storage = {0};
     struct command answer;
     struct admin_record *record = NULL;
-    err = admin_call_ok(a->client, &(struct admin_request){.addr = addr, .code = REQ_VIEW_MESSAGE_BY_ID, .fields = &field, .field_count = 1},
+    err = admin_call_ok(a->client,
+                        &(struct admin_request){
+                            .addr = addr, .code = REQ_VIEW_MESSAGE_BY_ID, .fields = &field, .field_count = 1},
                         &storage, &answer, eb);
     if (err == 0) {
         /* The frame ends with the record, and the decoder wants a byte behind it. */
@@ -393,7 +408,9 @@ static int print_found(struct slice records, const char *topic, const char *key,
     while (err == 0 && records.len > 4) {
         size_t size = get_be32(records.ptr);
         if (size < RECORD_FIXED_BYTES || size > records.len)
-            return errbuf_set(eb, ERR_PROTO, "the broker's answer holds a record of %zu bytes where %zu are left", size, records.len);
+            return errbuf_set(eb, ERR_PROTO,
+                              "the broker's answer holds a record of %zu bytes where %zu are left", size,
+                              records.len);
         struct buf bytes = {0};
         struct admin_record *record;
         buf_append(&bytes, records.ptr, size);
@@ -404,7 +421,8 @@ static int print_found(struct slice records, const char *topic, const char *key,
             char id[CJMQ_MESSAGE_ID_SIZE];
             cjmq_received_offset_id(m, id);
             if (strcmp(m->topic, topic) == 0 && has_key(m, key))
-                printf("%-50s %4d %40lld\n", m->message_id != NULL ? m->message_id : id, m->queue_id, (long long)m->queue_offset);
+                printf("%-50s %4d %40lld\n", m->message_id != NULL ? m->message_id : id, m->queue_id,
+                       (long long)m->queue_offset);
             admin_record_free(record);
         }
         buf_fini(&bytes);
@@ -413,12 +431,15 @@ static int print_found(struct slice records, const char *topic, const char *key,
     return err;
 }
 
-static int query_broker(struct mqadmin *a, const char *addr, const struct command_out_field *fields, unsigned n, struct errbuf *eb)
+static int query_broker(struct mqadmin *a, const char *addr, const struct command_out_field *fields,
+                        unsigned n, struct errbuf *eb)
 {
     struct buf storage = {0};
     struct command answer;
-    int err = admin_call_ok(a->client, &(struct admin_request){.addr = addr, .code = REQ_QUERY_MESSAGE, .fields = fields, .field_count = n},
-                            &storage, &answer, eb);
+    int err = admin_call_ok(
+        a->client,
+        &(struct admin_request){.addr = addr, .code = REQ_QUERY_MESSAGE, .fields = fields, .field_count = n},
+        &storage, &answer, eb);
     if (err == 0)
         err = print_found(answer.body, mqadmin_value(a, 't'), mqadmin_value(a, 'k'), eb);
     else if (err == ERR_NOTFOUND)
@@ -451,7 +472,8 @@ int mqadmin_query_by_key(struct mqadmin *a, struct errbuf *eb)
     printf("%-50s %4s %40s\n", "#Message ID", "#QID", "#Offset");
     for (unsigned i = 0; i < route.broker_count && err == 0; i++)
         if (mqadmin_broker_address(&route.brokers[i]) != NULL)
-            err = query_broker(a, mqadmin_broker_address(&route.brokers[i]), fields, sizeof fields / sizeof fields[0], eb);
+            err = query_broker(a, mqadmin_broker_address(&route.brokers[i]), fields,
+                               sizeof fields / sizeof fields[0], eb);
     topic_route_fini(&route);
     return err;
 }

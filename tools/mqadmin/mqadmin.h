@@ -1,6 +1,7 @@
 /* mqadmin.h - the parts of the admin tool: one row of MQADMIN_COMMANDS and one function per sub-command.
  *
- * Names, options and columns are RocketMQ's (its 5.x tool where versions differ). Threads: the main thread; a sub-command blocks. */
+ * Names, options and columns are RocketMQ's (its 5.x tool where versions differ).
+ * Threads: the main thread; a sub-command blocks. */
 #ifndef CJMQ_TOOLS_MQADMIN_H
 #define CJMQ_TOOLS_MQADMIN_H
 
@@ -58,15 +59,18 @@ int mqadmin_cluster_list(struct mqadmin *a, struct errbuf *eb);
 int mqadmin_broker_status(struct mqadmin *a, struct errbuf *eb);
 int mqadmin_consumer_progress(struct mqadmin *a, struct errbuf *eb);
 
-extern const struct mqadmin_option SEND_MESSAGE_OPTIONS[], CONSUME_MESSAGE_OPTIONS[], QUERY_BY_ID_OPTIONS[], QUERY_BY_KEY_OPTIONS[],
-    UPDATE_TOPIC_OPTIONS[], DELETE_TOPIC_OPTIONS[], TOPIC_LIST_OPTIONS[], TOPIC_ROUTE_OPTIONS[], TOPIC_STATUS_OPTIONS[],
-    CLUSTER_LIST_OPTIONS[], BROKER_STATUS_OPTIONS[], CONSUMER_PROGRESS_OPTIONS[];
+extern const struct mqadmin_option SEND_MESSAGE_OPTIONS[], CONSUME_MESSAGE_OPTIONS[], QUERY_BY_ID_OPTIONS[],
+    QUERY_BY_KEY_OPTIONS[], UPDATE_TOPIC_OPTIONS[], DELETE_TOPIC_OPTIONS[], TOPIC_LIST_OPTIONS[],
+    TOPIC_ROUTE_OPTIONS[], TOPIC_STATUS_OPTIONS[], CLUSTER_LIST_OPTIONS[], BROKER_STATUS_OPTIONS[],
+    CONSUMER_PROGRESS_OPTIONS[];
 
 /* --- options --- */
 /* The value given for a letter of this command's table, or NULL. */
 const char *mqadmin_value(const struct mqadmin *a, char letter);
-/* Whole number of an option, `def` when it was not given. 0, or ERR_INVAL naming the option, value and range. */
-int mqadmin_number(const struct mqadmin *a, char letter, int64_t def, int64_t min, int64_t max, int64_t *out, struct errbuf *eb);
+/* Whole number of an option, `def` when it was not given. 0, or ERR_INVAL naming the option, value and range.
+ */
+int mqadmin_number(const struct mqadmin *a, char letter, int64_t def, int64_t min, int64_t max, int64_t *out,
+                   struct errbuf *eb);
 /* true / false of an option; ERR_INVAL for other words. */
 int mqadmin_bool(const struct mqadmin *a, char letter, bool def, bool *out, struct errbuf *eb);
 /* Milliseconds of "1700000000000" or "yyyy-MM-dd#HH:mm:ss:SSS" (local time). */
@@ -77,9 +81,10 @@ int mqadmin_route(struct mqadmin *a, const char *topic, struct topic_route *out,
 int mqadmin_cluster(struct mqadmin *a, struct cluster_info *out, struct errbuf *eb);
 /* The broker's master, or any of its slaves when it has none. */
 const char *mqadmin_broker_address(const struct route_broker *b);
-/* Calls fn for the master of every broker of the named cluster. 0; ERR_NOTFOUND when there is no such cluster; what fn returns, at the first
- * failure. */
-int mqadmin_each_master(struct mqadmin *a, const char *cluster, int (*fn)(struct mqadmin *a, const char *addr, void *arg, struct errbuf *eb),
+/* Calls fn for the master of every broker of the named cluster. 0; ERR_NOTFOUND when there is no such
+ * cluster; what fn returns, at the first failure. */
+int mqadmin_each_master(struct mqadmin *a, const char *cluster,
+                        int (*fn)(struct mqadmin *a, const char *addr, void *arg, struct errbuf *eb),
                         void *arg, struct errbuf *eb);
 
 /* "2023-11-14 22:13:20" with ",123" when `with_ms`, into out (32 bytes); `zero` when ms <= 0. Returns out. */

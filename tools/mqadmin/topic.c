@@ -64,8 +64,12 @@ static int update_at(struct mqadmin *a, const char *addr, void *arg, struct errb
     };
     struct buf storage = {0};
     struct command answer;
-    int err = admin_call_ok(a->client, &(struct admin_request){.addr = addr, .code = REQ_UPDATE_AND_CREATE_TOPIC, .fields = fields,
-                                                               .field_count = sizeof fields / sizeof fields[0]}, &storage, &answer, eb);
+    int err = admin_call_ok(a->client,
+                            &(struct admin_request){.addr = addr,
+                                                    .code = REQ_UPDATE_AND_CREATE_TOPIC,
+                                                    .fields = fields,
+                                                    .field_count = sizeof fields / sizeof fields[0]},
+                            &storage, &answer, eb);
     buf_fini(&storage);
     if (err == 0)
         printf("create topic to %s success.\n", addr);
@@ -73,22 +77,26 @@ static int update_at(struct mqadmin *a, const char *addr, void *arg, struct errb
 }
 
 /* Sends one request to every name server. */
-static int all_name_servers(struct mqadmin *a, int code, const struct command_out_field *fields, unsigned n, struct errbuf *eb)
+static int all_name_servers(struct mqadmin *a, int code, const struct command_out_field *fields, unsigned n,
+                            struct errbuf *eb)
 {
     int err = 0;
     const char *addr;
     for (unsigned i = 0; err == 0 && (addr = admin_namesrv_at(a->client, i)) != NULL; i++) {
         struct buf storage = {0};
         struct command answer;
-        err = admin_call_ok(a->client, &(struct admin_request){.addr = addr, .code = code, .fields = fields, .field_count = n}, &storage,
-                            &answer, eb);
+        err = admin_call_ok(
+            a->client,
+            &(struct admin_request){.addr = addr, .code = code, .fields = fields, .field_count = n}, &storage,
+            &answer, eb);
         buf_fini(&storage);
     }
     return err;
 }
 
 /* The order configuration names every broker that holds the topic with its number of queues. */
-static int put_order_conf(struct mqadmin *a, const struct topic_update *u, const char *where, const char *only_addr, struct errbuf *eb)
+static int put_order_conf(struct mqadmin *a, const struct topic_update *u, const char *where,
+                          const char *only_addr, struct errbuf *eb)
 {
     struct cluster_info info;
     struct buf conf = {0};
@@ -100,7 +108,8 @@ static int put_order_conf(struct mqadmin *a, const struct topic_update *u, const
         bool wanted = only_addr != NULL ? master != NULL && strcmp(master, only_addr) == 0
                                         : strcmp(info.brokers[i].cluster, mqadmin_value(a, 'c')) == 0;
         if (wanted)
-            buf_printf(&conf, "%s%s:%lld", buf_len(&conf) > 0 ? ";" : "", info.brokers[i].name, (long long)u->write_queues);
+            buf_printf(&conf, "%s%s:%lld", buf_len(&conf) > 0 ? ";" : "", info.brokers[i].name,
+                       (long long)u->write_queues);
     }
     cluster_info_fini(&info);
     struct command_out_field fields[] = {
@@ -110,7 +119,8 @@ static int put_order_conf(struct mqadmin *a, const struct topic_update *u, const
     };
     err = all_name_servers(a, REQ_PUT_KV_CONFIG, fields, 3, eb);
     if (err == 0)
-        printf("set %s orderConf. isOrder=%s, orderConf=[%.*s]\n", where, u->order ? "true" : "false", SLICE_ARG(buf_slice(&conf)));
+        printf("set %s orderConf. isOrder=%s, orderConf=[%.*s]\n", where, u->order ? "true" : "false",
+               SLICE_ARG(buf_slice(&conf)));
     buf_fini(&conf);
     return err;
 }
@@ -123,14 +133,18 @@ int mqadmin_update_topic(struct mqadmin *a, struct errbuf *eb)
     if (err == 0 && addr != NULL && u.order)
         err = put_order_conf(a, &u, "broker", addr, eb);
     if (err == 0)
-        err = addr != NULL ? update_at(a, addr, &u, eb) : mqadmin_each_master(a, mqadmin_value(a, 'c'), update_at, &u, eb);
+        err = addr != NULL ? update_at(a, addr, &u, eb)
+                           : mqadmin_each_master(a, mqadmin_value(a, 'c'), update_at, &u, eb);
     if (err == 0 && addr == NULL && u.order)
         err = put_order_conf(a, &u, "cluster", NULL, eb);
     if (err != 0)
         return err;
-    printf("TopicConfig [topicName=%s, readQueueNums=%lld, writeQueueNums=%lld, perm=%c%c%c, topicFilterType=SINGLE_TAG, topicSysFlag=%lld, "
-           "order=%s, attributes={}]\n", u.topic, (long long)u.read_queues, (long long)u.write_queues, u.perm & 4 ? 'R' : '-',
-           u.perm & 2 ? 'W' : '-', u.perm & 1 ? 'X' : '-', (long long)u.sys_flag, u.order ? "true" : "false");
+    printf(
+        "TopicConfig [topicName=%s, readQueueNums=%lld, writeQueueNums=%lld, perm=%c%c%c, "
+        "topicFilterType=SINGLE_TAG, topicSysFlag=%lld, "
+        "order=%s, attributes={}]\n",
+        u.topic, (long long)u.read_queues, (long long)u.write_queues, u.perm & 4 ? 'R' : '-',
+        u.perm & 2 ? 'W' : '-', u.perm & 1 ? 'X' : '-', (long long)u.sys_flag, u.order ? "true" : "false");
     return 0;
 }
 
@@ -147,8 +161,11 @@ static int delete_at(struct mqadmin *a, const char *addr, void *arg, struct errb
     struct command_out_field field = FIELD_TEXT("topic", slice_str(arg));
     struct buf storage = {0};
     struct command answer;
-    int err = admin_call_ok(a->client, &(struct admin_request){.addr = addr, .code = REQ_DELETE_TOPIC_IN_BROKER, .fields = &field,
-                                                               .field_count = 1}, &storage, &answer, eb);
+    int err = admin_call_ok(
+        a->client,
+        &(struct admin_request){
+            .addr = addr, .code = REQ_DELETE_TOPIC_IN_BROKER, .fields = &field, .field_count = 1},
+        &storage, &answer, eb);
     buf_fini(&storage);
     return err;
 }
@@ -160,7 +177,8 @@ int mqadmin_delete_topic(struct mqadmin *a, struct errbuf *eb)
     if (err != 0)
         return err;
     printf("delete topic [%s] from cluster [%s] success.\n", topic, cluster);
-    struct command_out_field fields[] = {FIELD_TEXT("topic", slice_str(topic)), FIELD_TEXT("clusterName", slice_str(cluster))};
+    struct command_out_field fields[] = {FIELD_TEXT("topic", slice_str(topic)),
+                                         FIELD_TEXT("clusterName", slice_str(cluster))};
     err = all_name_servers(a, REQ_DELETE_TOPIC_IN_NAMESRV, fields, 2, eb);
     if (err == 0)
         printf("delete topic [%s] from NameServer success.\n", topic);
@@ -193,8 +211,12 @@ static int print_consumers(struct mqadmin *a, const char *topic, struct errbuf *
     struct command answer;
     struct command_out_field field = FIELD_TEXT("topic", slice_str(topic));
     int err = addr == NULL ? ERR_NOTFOUND
-                           : admin_call_ok(a->client, &(struct admin_request){.addr = addr, .code = REQ_QUERY_TOPIC_CONSUME_BY_WHO,
-                                                                              .fields = &field, .field_count = 1}, &storage, &answer, eb);
+                           : admin_call_ok(a->client,
+                                           &(struct admin_request){.addr = addr,
+                                                                   .code = REQ_QUERY_TOPIC_CONSUME_BY_WHO,
+                                                                   .fields = &field,
+                                                                   .field_count = 1},
+                                           &storage, &answer, eb);
     cJSON *body = err == 0 ? json_dialect_parse(answer.body, NULL, NULL) : NULL;
     const cJSON *groups = json_member(body, "groupList"), *group;
     if (cJSON_GetArraySize(groups) == 0)
@@ -213,7 +235,9 @@ int mqadmin_topic_list(struct mqadmin *a, struct errbuf *eb)
     struct buf storage = {0};
     struct command answer;
     struct topic_list list = {0};
-    int err = admin_call_namesrv(a->client, &(struct admin_request){.code = REQ_GET_ALL_TOPIC_LIST_FROM_NAMESERVER}, &storage, &answer, eb);
+    int err = admin_call_namesrv(a->client,
+                                 &(struct admin_request){.code = REQ_GET_ALL_TOPIC_LIST_FROM_NAMESERVER},
+                                 &storage, &answer, eb);
     if (err == 0)
         err = topic_list_parse(answer.body, &list, eb);
     buf_fini(&storage);
@@ -246,7 +270,8 @@ static void print_route_row(const struct route_broker *b, const struct route_que
     struct buf addrs = {0};
     char reads[16], writes[16], perm[16];
     for (unsigned i = 0; i < b->address_count; i++)
-        buf_printf(&addrs, "%s%lld=%s", i > 0 ? ", " : "{", (long long)b->addresses[i].broker_id, b->addresses[i].address);
+        buf_printf(&addrs, "%s%lld=%s", i > 0 ? ", " : "{", (long long)b->addresses[i].broker_id,
+                   b->addresses[i].address);
     buf_append_str(&addrs, "}");
     char *text = buf_steal_str(&addrs);
     snprintf(reads, sizeof reads, "%d", q->read_queues);
@@ -320,13 +345,17 @@ struct topic_status {
     double tps;
 };
 
-static int add_status(struct mqadmin *a, const char *addr, const char *topic, struct topic_status *s, struct errbuf *eb)
+static int add_status(struct mqadmin *a, const char *addr, const char *topic, struct topic_status *s,
+                      struct errbuf *eb)
 {
     struct command_out_field field = FIELD_TEXT("topic", slice_str(topic));
     struct buf storage = {0};
     struct command answer;
-    int err = admin_call_ok(a->client, &(struct admin_request){.addr = addr, .code = REQ_GET_TOPIC_STATS_INFO, .fields = &field,
-                                                               .field_count = 1}, &storage, &answer, eb);
+    int err = admin_call_ok(
+        a->client,
+        &(struct admin_request){
+            .addr = addr, .code = REQ_GET_TOPIC_STATS_INFO, .fields = &field, .field_count = 1},
+        &storage, &answer, eb);
     cJSON *body = err == 0 ? json_dialect_parse(answer.body, &err, eb) : NULL;
     const cJSON *item;
     cJSON_ArrayForEach(item, json_member(body, "offsetTable"))
@@ -370,11 +399,13 @@ int mqadmin_topic_status(struct mqadmin *a, struct errbuf *eb)
         err = errbuf_set(eb, ERR_NOTFOUND, "no broker told about a queue of topic %s", topic);
     if (err == 0) {
         qsort(s.rows, s.count, sizeof s.rows[0], by_broker_and_queue);
-        printf("%-32s  %-4s  %-20s  %-20s    %s\n", "#Broker Name", "#QID", "#Min Offset", "#Max Offset", "#Last Updated");
+        printf("%-32s  %-4s  %-20s  %-20s    %s\n", "#Broker Name", "#QID", "#Min Offset", "#Max Offset",
+               "#Last Updated");
         for (size_t i = 0; i < s.count; i++) {
             char when[32];
-            printf("%-32s  %-4d  %-20lld  %-20lld    %s\n", s.rows[i].key.broker_name, s.rows[i].key.queue_id, (long long)s.rows[i].min,
-                   (long long)s.rows[i].max, mqadmin_time_text(s.rows[i].last_ms, true, "", when));
+            printf("%-32s  %-4d  %-20lld  %-20lld    %s\n", s.rows[i].key.broker_name, s.rows[i].key.queue_id,
+                   (long long)s.rows[i].min, (long long)s.rows[i].max,
+                   mqadmin_time_text(s.rows[i].last_ms, true, "", when));
         }
         printf("\nTopic Put TPS: %.2f\n", s.tps);
     }

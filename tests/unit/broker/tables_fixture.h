@@ -1,5 +1,5 @@
-/* tables_fixture.h - what the tests of the broker's tables share: settings over a temporary folder, and identity, store and
- * topics above them on request. */
+/* tables_fixture.h - what the tests of the broker's tables share: settings over a temporary folder, and
+ * identity, store and topics above them on request. */
 #ifndef CJMQ_TESTS_BROKER_TABLES_FIXTURE_H
 #define CJMQ_TESTS_BROKER_TABLES_FIXTURE_H
 
@@ -23,7 +23,8 @@ static inline void tables_set(struct tables *f, const char *name, const char *va
 {
     struct errbuf eb = {0};
     struct broker *b = &f->broker;
-    if (settings_assign(b->setting_defs, b->setting_count, &b->settings, slice_str(name), slice_str(value), "test", &eb) != 0)
+    if (settings_assign(b->setting_defs, b->setting_count, &b->settings, slice_str(name), slice_str(value),
+                        "test", &eb) != 0)
         fail_msg("%s", eb.text);
 }
 

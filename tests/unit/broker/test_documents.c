@@ -15,7 +15,8 @@ static void open_pending(struct tables *f)
     tables_open_topics(f);
 }
 
-static bool offer(struct documents *d, enum cluster_document which, const char *text, int64_t version, int64_t timestamp_ms)
+static bool offer(struct documents *d, enum cluster_document which, const char *text, int64_t version,
+                  int64_t timestamp_ms)
 {
     return documents_offer(d, which, slice_str(text), version, timestamp_ms, "127.0.0.1:9876");
 }
@@ -50,7 +51,8 @@ static void test_documents_offer_is_applied_and_kept(void **state)
     assert_true(serves(f, "T"));
     assert_int_equal(identity_access(f->broker.identity), 6);
     char *copy = tables_read(f, "topicDocument.json");
-    assert_string_equal(copy, "{\"timestamp\":1000,\"version\":1,\"registry\":\"127.0.0.1:9876\",\"document\":" TOPICS_T "}");
+    assert_string_equal(
+        copy, "{\"timestamp\":1000,\"version\":1,\"registry\":\"127.0.0.1:9876\",\"document\":" TOPICS_T "}");
     free(copy);
     copy = tables_read(f, "brokerDocument.json");
     assert_contains(copy, "\"document\":" BROKERS_FULL);
@@ -119,7 +121,8 @@ static void test_documents_local_copy_serves_while_registries_are_down(void **st
     assert_string_equal(v.name, "jmq102");
     assert_true(serves(f, "T"));
     assert_int_equal(documents_timestamp(d, CLUSTER_DOCUMENT_TOPIC), 2000);
-    assert_false(offer(d, CLUSTER_DOCUMENT_TOPIC, TOPICS_U, 4, 2000)); /* the registry is back, with the same */
+    assert_false(
+        offer(d, CLUSTER_DOCUMENT_TOPIC, TOPICS_U, 4, 2000)); /* the registry is back, with the same */
     assert_true(offer(d, CLUSTER_DOCUMENT_TOPIC, TOPICS_U, 5, 2001));
     documents_close(d);
 }
@@ -128,9 +131,13 @@ static void test_documents_damaged_copy_is_left_out(void **state)
 {
     struct tables *f = *state;
     open_pending(f);
-    static const char *const DAMAGED[] = {"{", "{}", "[]", "{\"timestamp\":9,\"version\":1}",
-                                          "{\"timestamp\":9,\"version\":1,\"registry\":\"r\",\"document\":[{\"ip\":5}]}",
-                                          "{\"timestamp\":9,\"version\":1,\"registry\":\"r\",\"document\":\"text\"}"};
+    static const char *const DAMAGED[] = {
+        "{",
+        "{}",
+        "[]",
+        "{\"timestamp\":9,\"version\":1}",
+        "{\"timestamp\":9,\"version\":1,\"registry\":\"r\",\"document\":[{\"ip\":5}]}",
+        "{\"timestamp\":9,\"version\":1,\"registry\":\"r\",\"document\":\"text\"}"};
     for (size_t i = 0; i < sizeof DAMAGED / sizeof *DAMAGED; i++) {
         tables_write(f, "brokerDocument.json", DAMAGED[i]);
         struct documents *d = documents_open(&f->broker);
@@ -140,7 +147,8 @@ static void test_documents_damaged_copy_is_left_out(void **state)
         documents_close(d);
     }
     struct documents *d = documents_open(&f->broker);
-    assert_true(offer(d, CLUSTER_DOCUMENT_BROKER, BROKERS_FULL, 1, 5)); /* older than what could not be used */
+    assert_true(
+        offer(d, CLUSTER_DOCUMENT_BROKER, BROKERS_FULL, 1, 5)); /* older than what could not be used */
     documents_close(d);
 }
 

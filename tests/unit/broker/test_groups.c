@@ -128,7 +128,8 @@ static void test_groups_limit_is_kept(void **state)
     assert_int_equal(create(g, "more", &eb), ERR_LIMIT);
     assert_contains(eb.text, "groupsMax=16");
     assert_int_equal(group_table_put_json(g, SLICE_LIT("{\"groupName\":\"more\"}"), &eb), ERR_LIMIT);
-    assert_int_equal(group_table_put_json(g, SLICE_LIT("{\"groupName\":\"g8\",\"retryMaxTimes\":3}"), &eb), 0);
+    assert_int_equal(group_table_put_json(g, SLICE_LIT("{\"groupName\":\"g8\",\"retryMaxTimes\":3}"), &eb),
+                     0);
     assert_int_equal(group_table_delete(g, SLICE_LIT("g8")), 0);
     assert_int_equal(create(g, "more", &eb), 0);
     group_table_close(g);
@@ -140,11 +141,14 @@ static void test_groups_put_replaces_and_keeps_what_it_does_not_know(void **stat
     struct errbuf eb = {0};
     struct group_config config;
     struct buf out = {0};
-    assert_int_equal(group_table_put_json(g,
-                                          SLICE_LIT("{\"groupName\":\"g\",\"consumeEnable\":false,\"retryMaxTimes\":3,\"retryQueueNums\":2,"
-                                                    "\"notifyConsumerIdsChangedEnable\":false,\"brokerId\":1,"
-                                                    "\"groupRetryPolicy\":{\"type\":\"CUSTOMIZED\"}}"),
-                                          &eb), 0);
+    assert_int_equal(
+        group_table_put_json(
+            g,
+            SLICE_LIT("{\"groupName\":\"g\",\"consumeEnable\":false,\"retryMaxTimes\":3,\"retryQueueNums\":2,"
+                      "\"notifyConsumerIdsChangedEnable\":false,\"brokerId\":1,"
+                      "\"groupRetryPolicy\":{\"type\":\"CUSTOMIZED\"}}"),
+            &eb),
+        0);
     group_table_close(g);
     g = open_table(*state);
     assert_int_equal(group_table_get(g, SLICE_LIT("g"), &config), 0);
@@ -180,11 +184,15 @@ static void test_groups_delete_is_kept_over_a_restart(void **state)
 static void test_groups_rocketmqs_file_is_taken_over(void **state)
 {
     struct tables *f = *state;
-    tables_write(f, FILE_NAME,
-                 "{\n\t\"dataVersion\":{\n\t\t\"counter\":5,\n\t\t\"stateVersion\":0,\n\t\t\"timestamp\":1700000000000\n\t},\n"
-                 "\t\"forbiddenTable\":{},\n\t\"subscriptionGroupTable\":{\n\t\t\"orders\":{\n\t\t\t\"brokerId\":0,\n"
-                 "\t\t\t\"consumeBroadcastEnable\":true,\n\t\t\t\"consumeEnable\":true,\n\t\t\t\"groupName\":\"orders\",\n"
-                 "\t\t\t\"notifyConsumerIdsChangedEnable\":true,\n\t\t\t\"retryMaxTimes\":7,\n\t\t\t\"retryQueueNums\":1\n\t\t}\n\t}\n}");
+    tables_write(
+        f, FILE_NAME,
+        "{\n\t\"dataVersion\":{\n\t\t\"counter\":5,\n\t\t\"stateVersion\":0,\n\t\t\"timestamp\":"
+        "1700000000000\n\t},\n"
+        "\t\"forbiddenTable\":{},\n\t\"subscriptionGroupTable\":{\n\t\t\"orders\":{\n\t\t\t\"brokerId\":0,\n"
+        "\t\t\t\"consumeBroadcastEnable\":true,\n\t\t\t\"consumeEnable\":true,\n\t\t\t\"groupName\":"
+        "\"orders\",\n"
+        "\t\t\t\"notifyConsumerIdsChangedEnable\":true,\n\t\t\t\"retryMaxTimes\":7,"
+        "\n\t\t\t\"retryQueueNums\":1\n\t\t}\n\t}\n}");
     struct group_table *g = open_table(f);
     struct group_config config;
     assert_int_equal(group_table_get(g, SLICE_LIT("orders"), &config), 0);

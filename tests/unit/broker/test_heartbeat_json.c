@@ -16,12 +16,17 @@ static void test_heartbeat_java(void **state)
 {
     (void)state;
     struct heartbeat *h = parse(
-        "{\"clientID\":\"10.0.0.9@4711#123\",\"consumerDataSet\":[{\"consumeFromWhere\":\"CONSUME_FROM_FIRST_OFFSET\","
-        "\"consumeType\":\"CONSUME_PASSIVELY\",\"groupName\":\"g\",\"messageModel\":\"CLUSTERING\",\"subscriptionDataSet\":["
-        "{\"classFilterMode\":false,\"codeSet\":[2598919],\"expressionType\":\"TAG\",\"subString\":\"TagA\",\"subVersion\":1700000000000,"
+        "{\"clientID\":\"10.0.0.9@4711#123\",\"consumerDataSet\":[{\"consumeFromWhere\":"
+        "\"CONSUME_FROM_FIRST_OFFSET\","
+        "\"consumeType\":\"CONSUME_PASSIVELY\",\"groupName\":\"g\",\"messageModel\":\"CLUSTERING\","
+        "\"subscriptionDataSet\":["
+        "{\"classFilterMode\":false,\"codeSet\":[2598919],\"expressionType\":\"TAG\",\"subString\":"
+        "\"TagA\",\"subVersion\":1700000000000,"
         "\"tagsSet\":[\"TagA\"],\"topic\":\"T\"},"
-        "{\"classFilterMode\":false,\"codeSet\":[],\"expressionType\":\"TAG\",\"subString\":\"*\",\"subVersion\":1700000000001,"
-        "\"tagsSet\":[],\"topic\":\"%RETRY%g\"}],\"unitMode\":false}],\"producerDataSet\":[{\"groupName\":\"CLIENT_INNER_PRODUCER\"}]}");
+        "{\"classFilterMode\":false,\"codeSet\":[],\"expressionType\":\"TAG\",\"subString\":\"*\","
+        "\"subVersion\":1700000000001,"
+        "\"tagsSet\":[],\"topic\":\"%RETRY%g\"}],\"unitMode\":false}],\"producerDataSet\":"
+        "[{\"groupName\":\"CLIENT_INNER_PRODUCER\"}]}");
     assert_true(slice_eq_str(h->client_id, "10.0.0.9@4711#123"));
     assert_int_equal(h->producer_count, 1);
     assert_true(slice_eq_str(h->producers[0], "CLIENT_INNER_PRODUCER"));
@@ -43,10 +48,13 @@ static void test_heartbeat_go_and_cpp_write_enums_as_ordinals_and_numbers_as_tex
     (void)state;
     struct heartbeat *h = parse(
         "{\"clientID\":\"c\",\"producerDataSet\":[],\"consumerDataSet\":["
-        "{\"groupName\":\"go\",\"consumeType\":\"CONSUME_ACTIVELY\",\"messageModel\":\"BROADCASTING\",\"consumeFromWhere\":5,"
-        "\"subscriptionDataSet\":[{\"topic\":\"T\",\"subString\":\"A||B\",\"tagsSet\":[],\"codeSet\":[],\"subVersion\":\"12\"}]},"
+        "{\"groupName\":\"go\",\"consumeType\":\"CONSUME_ACTIVELY\",\"messageModel\":\"BROADCASTING\","
+        "\"consumeFromWhere\":5,"
+        "\"subscriptionDataSet\":[{\"topic\":\"T\",\"subString\":\"A||B\",\"tagsSet\":[],\"codeSet\":[],"
+        "\"subVersion\":\"12\"}]},"
         "{\"groupName\":\"cpp\",\"consumeType\":0,\"messageModel\":0,\"consumeFromWhere\":2,"
-        "\"subscriptionDataSet\":[{\"topic\":\"T\",\"subString\":\"*\",\"codeSet\":[\"63\"],\"subVersion\":13}]}]}");
+        "\"subscriptionDataSet\":[{\"topic\":\"T\",\"subString\":\"*\",\"codeSet\":[\"63\"],"
+        "\"subVersion\":13}]}]}");
     assert_int_equal(h->consumer_count, 2);
     assert_int_equal(h->consumers[0].type, CONSUME_ACTIVELY);
     assert_int_equal(h->consumers[0].model, MODEL_BROADCASTING);
@@ -64,9 +72,12 @@ static void test_heartbeat_unknown_words_and_ordinals_become_the_defaults(void *
     static const char *const VALUES[] = {"\"CONSUME_SOMEHOW\"", "99", "-1", "null", "{}", "1e99"};
     for (size_t i = 0; i < sizeof VALUES / sizeof *VALUES; i++) {
         char body[512];
-        snprintf(body, sizeof body,
-                 "{\"clientID\":\"c\",\"more\":1,\"consumerDataSet\":[{\"groupName\":\"g\",\"consumeType\":%s,\"messageModel\":%s,"
-                 "\"consumeFromWhere\":%s}]}", VALUES[i], VALUES[i], VALUES[i]);
+        snprintf(
+            body, sizeof body,
+            "{\"clientID\":\"c\",\"more\":1,\"consumerDataSet\":[{\"groupName\":\"g\",\"consumeType\":"
+            "%s,\"messageModel\":%s,"
+            "\"consumeFromWhere\":%s}]}",
+            VALUES[i], VALUES[i], VALUES[i]);
         struct heartbeat *h = parse(body);
         assert_int_equal(h->consumers[0].type, CONSUME_PASSIVELY);
         assert_int_equal(h->consumers[0].model, MODEL_CLUSTERING);
@@ -100,9 +111,12 @@ static void test_heartbeat_malformed_is_refused_with_the_reason(void **state)
         {"[]", "no clientID"},
         {"{\"clientID\":\"\"}", "no clientID"},
         {"{\"clientID\":\"c\",\"producerDataSet\":[{}]}", "a producer without groupName"},
-        {"{\"clientID\":\"c\",\"producerDataSet\":[{\"groupName\":\"p\"},3]}", "a producer without groupName"},
-        {"{\"clientID\":\"c\",\"consumerDataSet\":[{\"groupName\":\"g\",\"subscriptionDataSet\":[{\"topic\":\"T\",\"subString\":\"*\"}]},"
-         "{\"groupName\":\"\"}]}", "a consumer without groupName"},
+        {"{\"clientID\":\"c\",\"producerDataSet\":[{\"groupName\":\"p\"},3]}",
+         "a producer without groupName"},
+        {"{\"clientID\":\"c\",\"consumerDataSet\":[{\"groupName\":\"g\",\"subscriptionDataSet\":"
+         "[{\"topic\":\"T\",\"subString\":\"*\"}]},"
+         "{\"groupName\":\"\"}]}",
+         "a consumer without groupName"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct heartbeat *h = NULL;

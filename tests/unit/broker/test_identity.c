@@ -3,10 +3,11 @@
 
 #include "base/clock.h"
 
-#define FOUR_BROKERS                                                                                                        \
-    "[{\"ip\":\"10.0.0.1\",\"port\":50088,\"alias\":\"jmq102_m\",\"permission\":\"FULL\",\"syncMode\":\"SYNCHRONOUS\",\"id\":1}," \
-    "{\"ip\":\"10.0.0.1\",\"port\":50089,\"alias\":\"jmq102_s\",\"id\":2},"                                                 \
-    "{\"ip\":\"10.0.0.1\",\"port\":50090,\"alias\":\"jmq102_b\",\"id\":3},"                                                 \
+#define FOUR_BROKERS \
+    "[{\"ip\":\"10.0.0.1\",\"port\":50088,\"alias\":\"jmq102_m\",\"permission\":\"FULL\",\"syncMode\":" \
+    "\"SYNCHRONOUS\",\"id\":1}," \
+    "{\"ip\":\"10.0.0.1\",\"port\":50089,\"alias\":\"jmq102_s\",\"id\":2}," \
+    "{\"ip\":\"10.0.0.1\",\"port\":50090,\"alias\":\"jmq102_b\",\"id\":3}," \
     "{\"ip\":\"10.0.0.2\",\"port\":50088,\"alias\":\"jmq103_m\",\"permission\":\"NONE\",\"id\":4}]"
 
 static struct identity_view view_of(struct tables *f)
@@ -58,8 +59,10 @@ static void test_identity_properties_give_role_and_permission(void **state)
         enum cluster_role expected;
         enum cluster_sync_mode sync;
     } cases[] = {
-        {"ASYNC_MASTER", "0", "6", PERM_BIT_READ | PERM_BIT_WRITE, CLUSTER_ROLE_MASTER, CLUSTER_SYNC_ASYNCHRONOUS},
-        {"SYNC_MASTER", "0", "6", PERM_BIT_READ | PERM_BIT_WRITE, CLUSTER_ROLE_MASTER, CLUSTER_SYNC_SYNCHRONOUS},
+        {"ASYNC_MASTER", "0", "6", PERM_BIT_READ | PERM_BIT_WRITE, CLUSTER_ROLE_MASTER,
+         CLUSTER_SYNC_ASYNCHRONOUS},
+        {"SYNC_MASTER", "0", "6", PERM_BIT_READ | PERM_BIT_WRITE, CLUSTER_ROLE_MASTER,
+         CLUSTER_SYNC_SYNCHRONOUS},
         {"ASYNC_MASTER", "0", "4", PERM_BIT_READ, CLUSTER_ROLE_MASTER, CLUSTER_SYNC_ASYNCHRONOUS},
         {"ASYNC_MASTER", "0", "2", PERM_BIT_WRITE, CLUSTER_ROLE_MASTER, CLUSTER_SYNC_ASYNCHRONOUS},
         {"ASYNC_MASTER", "0", "0", 0, CLUSTER_ROLE_MASTER, CLUSTER_SYNC_ASYNCHRONOUS},
@@ -125,10 +128,16 @@ static void test_identity_permission_changes_live(void **state)
     static const struct {
         const char *permission;
         unsigned access;
-    } cases[] = {{"FULL", PERM_BIT_READ | PERM_BIT_WRITE}, {"READ", PERM_BIT_READ}, {"WRITE", PERM_BIT_WRITE}, {"NONE", 0}, {"FULL", 6}};
+    } cases[] = {{"FULL", PERM_BIT_READ | PERM_BIT_WRITE},
+                 {"READ", PERM_BIT_READ},
+                 {"WRITE", PERM_BIT_WRITE},
+                 {"NONE", 0},
+                 {"FULL", 6}};
     jmq_way(f, "50088");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char *text = mem_printf("[{\"ip\":\"10.0.0.1\",\"port\":50088,\"alias\":\"jmq102_m\",\"permission\":\"%s\"}]", cases[i].permission);
+        char *text = mem_printf(
+            "[{\"ip\":\"10.0.0.1\",\"port\":50088,\"alias\":\"jmq102_m\",\"permission\":\"%s\"}]",
+            cases[i].permission);
         assert_true(apply(f, text));
         assert_int_equal(identity_access(f->broker.identity), cases[i].access);
         free(text);
@@ -225,7 +234,8 @@ static void *read_access(void *arg)
         struct identity_view v = view_of(f);
         unsigned access = identity_access(f->broker.identity);
         /* Names and permission are of one document, never of two. */
-        if ((strcmp(v.name, "one") == 0) != (v.permission == CLUSTER_PERMISSION_FULL) || (access != 6 && access != 4))
+        if ((strcmp(v.name, "one") == 0) != (v.permission == CLUSTER_PERMISSION_FULL) ||
+            (access != 6 && access != 4))
             abort();
     }
     return NULL;
@@ -234,9 +244,10 @@ static void *read_access(void *arg)
 static void test_identity_readers_never_see_half_a_change(void **state)
 {
     struct tables *f = *state;
-    struct broker_document *one = tables_broker_document("[{\"ip\":\"10.0.0.1\",\"port\":50088,\"alias\":\"one_m\"}]");
-    struct broker_document *two =
-        tables_broker_document("[{\"ip\":\"10.0.0.1\",\"port\":50088,\"alias\":\"two_m\",\"permission\":\"READ\"}]");
+    struct broker_document *one = tables_broker_document(
+        "[{\"ip\":\"10.0.0.1\",\"port\":50088,\"alias\":\"one_m\"}]");
+    struct broker_document *two = tables_broker_document(
+        "[{\"ip\":\"10.0.0.1\",\"port\":50088,\"alias\":\"two_m\",\"permission\":\"READ\"}]");
     jmq_way(f, "50088");
     assert_true(identity_apply_document(f->broker.identity, one));
     pthread_t readers[2];

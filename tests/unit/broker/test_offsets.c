@@ -182,23 +182,29 @@ static void test_offsets_failed_save_is_tried_again(void **state)
 static void test_offsets_rocketmqs_file_is_taken_over(void **state)
 {
     struct tables *f = *state;
-    tables_write(f, FILE_NAME,
-                 "{\n\t\"dataVersion\":{\n\t\t\"counter\":3,\n\t\t\"timestamp\":1700000000000\n\t},\n"
-                 "\t\"offsetTable\":{\n\t\t\"TopicTest@please_rename_unique_group_name_4\":{0:250,1:250,2:251,3:249\n\t\t},\n"
-                 "\t\t\"%RETRY%please_rename_unique_group_name_4@please_rename_unique_group_name_4\":{0:0\n\t\t}\n\t}\n}");
+    tables_write(
+        f, FILE_NAME,
+        "{\n\t\"dataVersion\":{\n\t\t\"counter\":3,\n\t\t\"timestamp\":1700000000000\n\t},\n"
+        "\t\"offsetTable\":{\n\t\t\"TopicTest@please_rename_unique_group_name_4\":{0:250,1:250,2:251,3:"
+        "249\n\t\t},\n"
+        "\t\t\"%RETRY%please_rename_unique_group_name_4@please_rename_unique_group_name_4\":{0:"
+        "0\n\t\t}\n\t}\n}");
     struct offset_table *o = open_table(f);
     assert_int_equal(get(o, "TopicTest", "please_rename_unique_group_name_4", 2), 251);
     assert_int_equal(get(o, "TopicTest", "please_rename_unique_group_name_4", 3), 249);
-    assert_int_equal(get(o, "%RETRY%please_rename_unique_group_name_4", "please_rename_unique_group_name_4", 0), 0);
+    assert_int_equal(
+        get(o, "%RETRY%please_rename_unique_group_name_4", "please_rename_unique_group_name_4", 0), 0);
     offset_table_close(o);
 }
 
 static void test_offsets_damaged_entries_are_left_out(void **state)
 {
     struct tables *f = *state;
-    tables_write(f, FILE_NAME,
-                 "{\"offsetTable\":{\"no-at-sign\":{0:1},\"T@g\":{0:1,\"x\":2,\"-1\":3,\"70000\":4,\"4294967296\":5,1:\"6\",2:-7,3:1e300,4:8},"
-                 "\"T@array\":[1,2],\"T@number\":3,\"@g\":{0:1},\"T@\":{0:1}}}");
+    tables_write(
+        f, FILE_NAME,
+        "{\"offsetTable\":{\"no-at-sign\":{0:1},\"T@g\":{0:1,\"x\":2,\"-1\":3,\"70000\":4,"
+        "\"4294967296\":5,1:\"6\",2:-7,3:1e300,4:8},"
+        "\"T@array\":[1,2],\"T@number\":3,\"@g\":{0:1},\"T@\":{0:1}}}");
     struct offset_table *o = open_table(f);
     assert_prints(o, "{\"offsetTable\":{\"T@g\":{0:1,4:8}}}");
     offset_table_close(o);

@@ -36,7 +36,8 @@ static void on_heartbeat(void *arg, struct request *req)
 {
     struct fixture *f = arg;
     struct errbuf eb = {0};
-    if (session_table_heartbeat(f->table, req->conn, req->cmd->version, req->cmd->language, req->cmd->body, on_group, f, &eb) != 0)
+    if (session_table_heartbeat(f->table, req->conn, req->cmd->version, req->cmd->language, req->cmd->body,
+                                on_group, f, &eb) != 0)
         request_reply_error(req, RESP_SYSTEM_ERROR, "%s", eb.text);
     else
         request_reply_ok(req);
@@ -51,7 +52,8 @@ static void on_unregister(void *arg, struct request *req)
     struct slice id = slice_of(body.ptr, (size_t)(blank - body.ptr));
     struct slice group = slice_of(blank + 1, body.len - id.len - 1);
     bool producer = req->cmd->code == CODE_UNREGISTER_PRODUCER;
-    session_table_unregister(f->table, req->conn, id, producer ? group : SLICE_NULL, producer ? SLICE_NULL : group);
+    session_table_unregister(f->table, req->conn, id, producer ? group : SLICE_NULL,
+                             producer ? SLICE_NULL : group);
     request_reply_ok(req);
 }
 
@@ -78,7 +80,9 @@ static const struct request_route ROUTES[] = {
 
 static void set(struct fixture *f, const char *name, const char *value)
 {
-    assert_int_equal(settings_assign(f->defs, f->def_count, &f->settings, slice_str(name), slice_str(value), "test", NULL), 0);
+    assert_int_equal(
+        settings_assign(f->defs, f->def_count, &f->settings, slice_str(name), slice_str(value), "test", NULL),
+        0);
 }
 
 static int setup(void **state)
@@ -105,8 +109,13 @@ static void start(struct fixture *f)
         f->reactors[i] = reactor_new("test", i);
         assert_int_equal(reactor_start(f->reactors[i]), 0);
     }
-    struct remoting_server_options options = {.name = "test", .reactors = f->reactors, .reactor_count = 2, .routes = ROUTES,
-                                              .handler_arg = f, .on_closed = on_closed, .idle_timeout_ms = -1};
+    struct remoting_server_options options = {.name = "test",
+                                              .reactors = f->reactors,
+                                              .reactor_count = 2,
+                                              .routes = ROUTES,
+                                              .handler_arg = f,
+                                              .on_closed = on_closed,
+                                              .idle_timeout_ms = -1};
     if (remoting_server_start(&options, &addr, 1, &f->server, &eb) != 0)
         fail_msg("%s", eb.text);
 }
@@ -184,9 +193,9 @@ static int call(struct fixture *f, int fd, int code, const char *body, char rema
     return answer_code;
 }
 
-/* Notifications that arrived since the last call. They were posted to the connection's reactor before the answer to what caused
- * them was sent, so the answer to a ping sent now comes behind them; those that the same reactor posts to itself in the round of
- * the ping need a second one. */
+/* Notifications that arrived since the last call. They were posted to the connection's reactor before the
+ * answer to what caused them was sent, so the answer to a ping sent now comes behind them; those that the
+ * same reactor posts to itself in the round of the ping need a second one. */
 static unsigned notices(struct fixture *f, int fd, const char *group)
 {
     int code;
@@ -198,7 +207,8 @@ static unsigned notices(struct fixture *f, int fd, const char *group)
     return n;
 }
 
-#define SUBSCRIPTION(topic, tags, version) "{\"topic\":\"" topic "\",\"subString\":\"" tags "\",\"subVersion\":" version "}"
+#define SUBSCRIPTION(topic, tags, version) \
+    "{\"topic\":\"" topic "\",\"subString\":\"" tags "\",\"subVersion\":" version "}"
 #define CONSUMER(group, subscriptions) \
     "{\"groupName\":\"" group "\",\"consumeType\":\"CONSUME_PASSIVELY\",\"messageModel\":\"CLUSTERING\"," \
     "\"consumeFromWhere\":\"CONSUME_FROM_LAST_OFFSET\",\"subscriptionDataSet\":[" subscriptions "]}"
@@ -236,7 +246,9 @@ static void test_sessions_heartbeat_joins_groups(void **state)
     struct fixture *f = *state;
     start(f);
     int fd = client(f);
-    beat(f, fd, HEARTBEAT("c1", "{\"groupName\":\"p1\"},{\"groupName\":\"p2\"}", CONSUMER("g", SUBSCRIPTION("T", "A", "1"))));
+    beat(f, fd,
+         HEARTBEAT("c1", "{\"groupName\":\"p1\"},{\"groupName\":\"p2\"}",
+                   CONSUMER("g", SUBSCRIPTION("T", "A", "1"))));
     assert_int_equal(session_table_producers(f->table), 2);
     assert_int_equal(session_table_consumers(f->table), 1);
     assert_ids(f, "g", "{\"consumerIdList\":[\"c1\"]}");
@@ -312,7 +324,8 @@ static void test_sessions_new_and_gone_topics_change_the_group(void **state)
     int fd = client(f);
     beat(f, fd, HEARTBEAT("c", "", CONSUMER("g", SUBSCRIPTION("T", "*", "1"))));
     notices(f, fd, "g");
-    beat(f, fd, HEARTBEAT("c", "", CONSUMER("g", SUBSCRIPTION("T", "*", "1") "," SUBSCRIPTION("U", "*", "1"))));
+    beat(f, fd,
+         HEARTBEAT("c", "", CONSUMER("g", SUBSCRIPTION("T", "*", "1") "," SUBSCRIPTION("U", "*", "1"))));
     assert_int_equal(notices(f, fd, "g"), 1);
     assert_int_equal(subscription(f, "g", "T", &kept), 0);
     beat(f, fd, HEARTBEAT("c", "", CONSUMER("g", SUBSCRIPTION("U", "*", "1"))));
@@ -356,7 +369,9 @@ static void test_sessions_unregister_is_exact(void **state)
     struct fixture *f = *state;
     start(f);
     int a = client(f), b = client(f);
-    beat(f, a, HEARTBEAT("a", "{\"groupName\":\"g\"}", CONSUMER("g", SUBSCRIPTION("T", "*", "1")) "," CONSUMER("h", "")));
+    beat(f, a,
+         HEARTBEAT("a", "{\"groupName\":\"g\"}",
+                   CONSUMER("g", SUBSCRIPTION("T", "*", "1")) "," CONSUMER("h", "")));
     beat(f, b, HEARTBEAT("b", "", CONSUMER("g", SUBSCRIPTION("T", "*", "1"))));
     assert_int_equal(call(f, b, CODE_UNREGISTER_CONSUMER, "a g", NULL), 0); /* not its own */
     assert_int_equal(call(f, b, CODE_UNREGISTER_CONSUMER, "b nosuch", NULL), 0);
@@ -423,8 +438,11 @@ static void test_sessions_subscriptions_are_limited_and_a_later_one_is_whole(voi
     start(f);
     int fd = client(f);
     assert_int_equal(call(f, fd, REQ_HEART_BEAT,
-                          HEARTBEAT("c", "", CONSUMER("g", SUBSCRIPTION("T", "*", "1") "," SUBSCRIPTION("U", "*", "1") "," SUBSCRIPTION("V", "*", "1"))),
-                          remark), RESP_SYSTEM_ERROR);
+                          HEARTBEAT("c", "",
+                                    CONSUMER("g", SUBSCRIPTION("T", "*", "1") "," SUBSCRIPTION(
+                                                      "U", "*", "1") "," SUBSCRIPTION("V", "*", "1"))),
+                          remark),
+                     RESP_SYSTEM_ERROR);
     assert_non_null(strstr(remark, "subscriptionsPerGroupMax=2"));
     /* What the refused heartbeat left marked must not outlive the next one. */
     beat(f, fd, HEARTBEAT("c", "", CONSUMER("g", SUBSCRIPTION("T", "*", "1"))));
@@ -442,7 +460,10 @@ static void test_sessions_memory_is_limited_and_given_back(void **state)
     set(f, "clientStateBytesMax", "65536");
     start(f);
     int fd = client(f);
-    char *body = mem_printf("{\"clientID\":\"c\",\"consumerDataSet\":[{\"groupName\":\"g\",\"subscriptionDataSet\":[{\"topic\":\"T\",\"subString\":\"%s\"}]}]}", big);
+    char *body = mem_printf(
+        "{\"clientID\":\"c\",\"consumerDataSet\":[{\"groupName\":\"g\",\"subscriptionDataSet\":"
+        "[{\"topic\":\"T\",\"subString\":\"%s\"}]}]}",
+        big);
     assert_int_equal(call(f, fd, REQ_HEART_BEAT, body, remark), RESP_SYSTEM_ERROR);
     assert_non_null(strstr(remark, "clientStateBytesMax=65536"));
     free(body);
@@ -455,7 +476,10 @@ static void test_sessions_memory_is_limited_and_given_back(void **state)
     big[49152] = '\0';
     for (int i = 0; i < 4; i++) {
         fd = client(f);
-        body = mem_printf("{\"clientID\":\"c\",\"consumerDataSet\":[{\"groupName\":\"g\",\"subscriptionDataSet\":[{\"topic\":\"T\",\"subString\":\"%s\",\"subVersion\":%d}]}]}", big, i);
+        body = mem_printf(
+            "{\"clientID\":\"c\",\"consumerDataSet\":[{\"groupName\":\"g\",\"subscriptionDataSet\":"
+            "[{\"topic\":\"T\",\"subString\":\"%s\",\"subVersion\":%d}]}]}",
+            big, i);
         beat(f, fd, body);
         beat(f, fd, body);
         free(body);
@@ -469,7 +493,9 @@ static void test_sessions_malformed_heartbeat_joins_nothing(void **state)
     char remark[256];
     start(f);
     int fd = client(f);
-    assert_int_equal(call(f, fd, REQ_HEART_BEAT, "{\"clientID\":\"c\",\"consumerDataSet\":[{\"groupName\":\"g\"},{}]}", remark), RESP_SYSTEM_ERROR);
+    assert_int_equal(call(f, fd, REQ_HEART_BEAT,
+                          "{\"clientID\":\"c\",\"consumerDataSet\":[{\"groupName\":\"g\"},{}]}", remark),
+                     RESP_SYSTEM_ERROR);
     assert_non_null(strstr(remark, "a consumer without groupName"));
     assert_int_equal(session_table_consumers(f->table), 0);
     assert_int_equal(buf_len(&f->groups_seen), 0);
@@ -491,7 +517,10 @@ static void test_sessions_tell_admins_who_is_there(void **state)
     struct fixture *f = *state;
     start(f);
     int fd = client(f);
-    beat(f, fd, HEARTBEAT("c", "{\"groupName\":\"p\"}", CONSUMER("g", SUBSCRIPTION("T", "A", "3")) "," CONSUMER("h", SUBSCRIPTION("U", "*", "1"))));
+    beat(
+        f, fd,
+        HEARTBEAT("c", "{\"groupName\":\"p\"}",
+                  CONSUMER("g", SUBSCRIPTION("T", "A", "3")) "," CONSUMER("h", SUBSCRIPTION("U", "*", "1"))));
     struct buf out = {0};
     session_table_each_consumer(f->table, SLICE_LIT("g"), append_info, &out);
     session_table_each_producer(f->table, SLICE_NULL, append_info, &out);
@@ -500,9 +529,13 @@ static void test_sessions_tell_admins_who_is_there(void **state)
     assert_int_equal(session_table_print_consumer(f->table, SLICE_LIT("g"), &out), 0);
     assert_int_equal(session_table_print_consumer(f->table, SLICE_LIT("p"), &out), ERR_NOTFOUND);
     char *text = buf_steal_str(&out);
-    assert_string_equal(text, "g/c p/c h \"consumeFromWhere\":\"CONSUME_FROM_LAST_OFFSET\",\"consumeType\":\"CONSUME_PASSIVELY\","
-                              "\"messageModel\":\"CLUSTERING\",\"subscriptionTable\":{\"T\":{\"classFilterMode\":false,\"codeSet\":[65],"
-                              "\"expressionType\":\"TAG\",\"subString\":\"A\",\"subVersion\":3,\"tagsSet\":[\"A\"],\"topic\":\"T\"}}");
+    assert_string_equal(
+        text,
+        "g/c p/c h \"consumeFromWhere\":\"CONSUME_FROM_LAST_OFFSET\",\"consumeType\":\"CONSUME_PASSIVELY\","
+        "\"messageModel\":\"CLUSTERING\",\"subscriptionTable\":{\"T\":{\"classFilterMode\":false,"
+        "\"codeSet\":[65],"
+        "\"expressionType\":\"TAG\",\"subString\":\"A\",\"subVersion\":3,\"tagsSet\":[\"A\"],\"topic\":"
+        "\"T\"}}");
     free(text);
 }
 

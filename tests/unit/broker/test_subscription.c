@@ -89,7 +89,8 @@ static void test_subscription_many_tags_are_bounded(void **state)
     subscription_unref(s);
     char *more = mem_printf("%s one", expression);
     struct errbuf eb = {0};
-    assert_int_equal(subscription_compile(SLICE_LIT("T"), slice_str(more), SLICE_NULL, 0, &s, &eb), ERR_TOOBIG);
+    assert_int_equal(subscription_compile(SLICE_LIT("T"), slice_str(more), SLICE_NULL, 0, &s, &eb),
+                     ERR_TOOBIG);
     assert_non_null(strstr(eb.text, "more than 1024 tags"));
     free(more);
     free(expression);
@@ -100,9 +101,11 @@ static void test_subscription_refusals_say_why(void **state)
     (void)state;
     struct subscription *s = NULL;
     struct errbuf eb = {0};
-    assert_int_equal(subscription_compile(SLICE_LIT("T"), SLICE_LIT("a > 1"), SLICE_LIT("SQL92"), 0, &s, &eb), ERR_INVAL);
+    assert_int_equal(subscription_compile(SLICE_LIT("T"), SLICE_LIT("a > 1"), SLICE_LIT("SQL92"), 0, &s, &eb),
+                     ERR_INVAL);
     assert_non_null(strstr(eb.text, "SQL92"));
-    assert_int_equal(subscription_compile(SLICE_LIT("T"), SLICE_LIT(" || ||"), SLICE_NULL, 0, &s, &eb), ERR_INVAL);
+    assert_int_equal(subscription_compile(SLICE_LIT("T"), SLICE_LIT(" || ||"), SLICE_NULL, 0, &s, &eb),
+                     ERR_INVAL);
     assert_non_null(strstr(eb.text, "names no tag"));
     assert_null(s);
 }
@@ -114,9 +117,11 @@ static void test_subscription_print_is_subscription_data(void **state)
     struct buf out = {0};
     subscription_print(s, &out);
     char *text = buf_steal_str(&out);
-    char *expected = mem_printf("{\"classFilterMode\":false,\"codeSet\":[%d,%d],\"expressionType\":\"TAG\","
-                                "\"subString\":\"B || \\\"A\\\"\",\"subVersion\":7,\"tagsSet\":[\"B\",\"\\\"A\\\"\"],\"topic\":\"T\"}",
-                                hash_java_string(SLICE_LIT("B")), hash_java_string(SLICE_LIT("\"A\"")));
+    char *expected = mem_printf(
+        "{\"classFilterMode\":false,\"codeSet\":[%d,%d],\"expressionType\":\"TAG\","
+        "\"subString\":\"B || \\\"A\\\"\",\"subVersion\":7,\"tagsSet\":[\"B\",\"\\\"A\\\"\"],\"topic\":"
+        "\"T\"}",
+        hash_java_string(SLICE_LIT("B")), hash_java_string(SLICE_LIT("\"A\"")));
     assert_string_equal(text, expected);
     free(text);
     free(expected);

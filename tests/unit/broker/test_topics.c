@@ -8,7 +8,8 @@ static struct topic *lookup(struct tables *f, const char *name)
     return topic_table_lookup(f->broker.topics, slice_str(name));
 }
 
-static int put(struct tables *f, const char *name, int reads, int writes, int perm, struct topic **out, struct errbuf *eb)
+static int put(struct tables *f, const char *name, int reads, int writes, int perm, struct topic **out,
+               struct errbuf *eb)
 {
     struct topic_config c = {.read_queues = reads, .write_queues = writes, .perm = perm};
     return topic_table_put(f->broker.topics, slice_str(name), &c, out, eb);
@@ -23,7 +24,8 @@ static struct topic *must_put(struct tables *f, const char *name, int queues)
     return topic;
 }
 
-static int auto_create(struct tables *f, const char *name, const char *template, int queues, struct topic **out, struct errbuf *eb)
+static int auto_create(struct tables *f, const char *name, const char *template, int queues,
+                       struct topic **out, struct errbuf *eb)
 {
     return topic_table_auto_create(f->broker.topics, slice_str(name), slice_str(template), queues, out, eb);
 }
@@ -46,8 +48,14 @@ static void test_topics_system_topics_are_there(void **state)
 {
     struct tables *f = *state;
     tables_open_topics(f);
-    static const char *const NAMES[] = {"TBW102", "SELF_TEST_TOPIC", "OFFSET_MOVED_EVENT", "BenchmarkTest", "SCHEDULE_TOPIC_XXXX",
-                                        "DefaultCluster_REPLY_TOPIC", "DefaultCluster", "jmq102"};
+    static const char *const NAMES[] = {"TBW102",
+                                        "SELF_TEST_TOPIC",
+                                        "OFFSET_MOVED_EVENT",
+                                        "BenchmarkTest",
+                                        "SCHEDULE_TOPIC_XXXX",
+                                        "DefaultCluster_REPLY_TOPIC",
+                                        "DefaultCluster",
+                                        "jmq102"};
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
         assert_non_null(lookup(f, NAMES[i]));
     assert_queues(lookup(f, "TBW102"), 8, 8);
@@ -177,7 +185,8 @@ static void test_topics_limit_is_kept(void **state)
     assert_int_equal(put(f, "more", 1, 1, 6, &topic, &eb), ERR_LIMIT);
     assert_contains(eb.text, "topicsMax=16");
     assert_int_equal(auto_create(f, "more", "TBW102", 4, &topic, &eb), ERR_LIMIT);
-    assert_int_equal(topic_table_ensure(f->broker.topics, SLICE_LIT("%RETRY%g"), 1, 6, &topic, &eb), ERR_LIMIT);
+    assert_int_equal(topic_table_ensure(f->broker.topics, SLICE_LIT("%RETRY%g"), 1, 6, &topic, &eb),
+                     ERR_LIMIT);
     must_put(f, "t9", 3); /* a change is no new one */
     assert_int_equal(topic_table_delete(f->broker.topics, SLICE_LIT("t9"), &eb), 0);
     must_put(f, "more", 1);
@@ -187,8 +196,12 @@ static struct append_result append(struct tables *f, struct topic *topic, int qu
 {
     struct errbuf eb = {0};
     struct append_batch *batch = append_batch_new(f->broker.store, 65536);
-    struct message m = {.topic = topic_name(topic), .queue_id = queue, .body = SLICE_LIT("hello"), .born_ms = 1,
-                        .born_host = *identity_store_host(f->broker.identity), .store_host = *identity_store_host(f->broker.identity)};
+    struct message m = {.topic = topic_name(topic),
+                        .queue_id = queue,
+                        .body = SLICE_LIT("hello"),
+                        .born_ms = 1,
+                        .born_host = *identity_store_host(f->broker.identity),
+                        .store_host = *identity_store_host(f->broker.identity)};
     assert_int_equal(append_batch_add(batch, topic_queue(topic, queue), &m, false), 0);
     if (store_append(f->broker.store, batch, &eb) != 0)
         fail_msg("%s", eb.text);
@@ -225,10 +238,12 @@ static void test_topics_document_gives_topics_queues_and_policies(void **state)
     struct tables *f = *state;
     struct errbuf eb = {0};
     tables_open_topics(f);
-    apply(f, "[{\"topic\":\"orders\",\"groups\":[\"jmq102\",\"jmq103\"],\"queues\":5,\"producers\":{\"shop\":{}},"
-             "\"consumers\":{\"bill\":{},\"ship\":{\"paused\":true}}},"
-             "{\"topic\":\"step\",\"groups\":[\"jmq102\"],\"type\":\"SEQUENTIAL\"},"
-             "{\"topic\":\"theirs\",\"groups\":[\"jmq103\"],\"queues\":3}]");
+    apply(
+        f,
+        "[{\"topic\":\"orders\",\"groups\":[\"jmq102\",\"jmq103\"],\"queues\":5,\"producers\":{\"shop\":{}},"
+        "\"consumers\":{\"bill\":{},\"ship\":{\"paused\":true}}},"
+        "{\"topic\":\"step\",\"groups\":[\"jmq102\"],\"type\":\"SEQUENTIAL\"},"
+        "{\"topic\":\"theirs\",\"groups\":[\"jmq103\"],\"queues\":3}]");
     struct topic *orders = lookup(f, "orders");
     assert_queues(orders, 5, 5);
     assert_queues(lookup(f, "step"), 1, 1);
@@ -272,7 +287,10 @@ static void test_topics_document_removal_takes_out_of_service(void **state)
 {
     struct tables *f = *state;
     tables_open_topics(f);
-    apply(f, "[{\"topic\":\"T\",\"groups\":[\"jmq102\"]},{\"topic\":\"U\",\"groups\":[\"jmq102\"]},{\"topic\":\"V\",\"groups\":[\"jmq102\"]}]");
+    apply(
+        f,
+        "[{\"topic\":\"T\",\"groups\":[\"jmq102\"]},{\"topic\":\"U\",\"groups\":[\"jmq102\"]},"
+        "{\"topic\":\"V\",\"groups\":[\"jmq102\"]}]");
     struct topic *gone = lookup(f, "T"), *stays = lookup(f, "U");
     append(f, gone, 0);
     apply(f, "[{\"topic\":\"U\",\"groups\":[\"jmq102\"]},{\"topic\":\"V\",\"groups\":[\"jmq103\"]}]");
@@ -354,7 +372,12 @@ static void test_topics_survive_a_restart(void **state)
     struct tables *f = *state;
     struct errbuf eb = {0};
     tables_open_topics(f);
-    struct topic_config c = {.read_queues = 3, .write_queues = 5, .perm = 4, .sys_flag = 2, .order = true, .multi_tag = true,
+    struct topic_config c = {.read_queues = 3,
+                             .write_queues = 5,
+                             .perm = 4,
+                             .sys_flag = 2,
+                             .order = true,
+                             .multi_tag = true,
                              .attributes = (char *)"{\"+message.type\":\"FIFO\"}"};
     assert_int_equal(topic_table_put(f->broker.topics, SLICE_LIT("T"), &c, NULL, &eb), 0);
     int64_t version = topic_table_version(f->broker.topics).counter;
@@ -392,7 +415,8 @@ static void test_topics_wrong_file_stops_the_start_and_is_named(void **state)
     topic_table_close(f->broker.topics);
     f->broker.topics = NULL;
     tables_write(f, FILE_NAME, "[1,2]");
-    assert_true(topic_table_open(&f->broker.settings, f->broker.identity, f->broker.store, &f->broker.topics, &eb) < 0);
+    assert_true(topic_table_open(&f->broker.settings, f->broker.identity, f->broker.store, &f->broker.topics,
+                                 &eb) < 0);
     assert_contains(eb.text, "config/topics.json");
     assert_null(f->broker.topics);
 }
@@ -400,13 +424,18 @@ static void test_topics_wrong_file_stops_the_start_and_is_named(void **state)
 static void test_topics_rocketmqs_file_is_taken_over(void **state)
 {
     struct tables *f = *state;
-    tables_write(f, FILE_NAME,
-                 "{\n\t\"dataVersion\":{\n\t\t\"counter\":12,\n\t\t\"timestamp\":1700000000000\n\t},\n\t\"topicConfigTable\":{\n"
-                 "\t\t\"TopicTest\":{\n\t\t\t\"order\":false,\n\t\t\t\"perm\":6,\n\t\t\t\"readQueueNums\":4,\n"
-                 "\t\t\t\"topicFilterType\":\"SINGLE_TAG\",\n\t\t\t\"topicName\":\"TopicTest\",\n\t\t\t\"topicSysFlag\":0,\n"
-                 "\t\t\t\"writeQueueNums\":6\n\t\t},\n"
-                 "\t\t\"%RETRY%g\":{\n\t\t\t\"attributes\":{},\n\t\t\t\"order\":false,\n\t\t\t\"perm\":6,\n\t\t\t\"readQueueNums\":1,\n"
-                 "\t\t\t\"topicFilterType\":\"SINGLE_TAG\",\n\t\t\t\"topicName\":\"%RETRY%g\",\n\t\t\t\"writeQueueNums\":1\n\t\t}\n\t}\n}\n");
+    tables_write(
+        f, FILE_NAME,
+        "{\n\t\"dataVersion\":{\n\t\t\"counter\":12,\n\t\t\"timestamp\":1700000000000\n\t},"
+        "\n\t\"topicConfigTable\":{\n"
+        "\t\t\"TopicTest\":{\n\t\t\t\"order\":false,\n\t\t\t\"perm\":6,\n\t\t\t\"readQueueNums\":4,\n"
+        "\t\t\t\"topicFilterType\":\"SINGLE_TAG\",\n\t\t\t\"topicName\":\"TopicTest\","
+        "\n\t\t\t\"topicSysFlag\":0,\n"
+        "\t\t\t\"writeQueueNums\":6\n\t\t},\n"
+        "\t\t\"%RETRY%g\":{\n\t\t\t\"attributes\":{},\n\t\t\t\"order\":false,\n\t\t\t\"perm\":6,"
+        "\n\t\t\t\"readQueueNums\":1,\n"
+        "\t\t\t\"topicFilterType\":\"SINGLE_TAG\",\n\t\t\t\"topicName\":\"%RETRY%g\","
+        "\n\t\t\t\"writeQueueNums\":1\n\t\t}\n\t}\n}\n");
     tables_open_topics(f);
     assert_queues(lookup(f, "TopicTest"), 4, 6);
     assert_queues(lookup(f, "%RETRY%g"), 1, 1);
@@ -416,15 +445,16 @@ static void test_topics_rocketmqs_file_is_taken_over(void **state)
 static void test_topics_impossible_entries_of_the_file_are_left_out(void **state)
 {
     struct tables *f = *state;
-    tables_write(f, FILE_NAME,
-                 "{\"topicConfigTable\":{"
-                 "\"../../etc\":{\"topicName\":\"../../etc\",\"readQueueNums\":1,\"writeQueueNums\":1},"
-                 "\"..\":{\"topicName\":\"..\",\"readQueueNums\":1,\"writeQueueNums\":1},"
-                 "\"huge\":{\"topicName\":\"huge\",\"readQueueNums\":2000000000,\"writeQueueNums\":1},"
-                 "\"minus\":{\"topicName\":\"minus\",\"readQueueNums\":-4,\"writeQueueNums\":1},"
-                 "\"good\":{\"topicName\":\"good\",\"readQueueNums\":2,\"writeQueueNums\":2},"
-                 "\"good\":{\"topicName\":\"good\",\"readQueueNums\":3,\"writeQueueNums\":3},"
-                 "\"my.cluster\":{\"topicName\":\"my.cluster\",\"readQueueNums\":16,\"writeQueueNums\":16}}}");
+    tables_write(
+        f, FILE_NAME,
+        "{\"topicConfigTable\":{"
+        "\"../../etc\":{\"topicName\":\"../../etc\",\"readQueueNums\":1,\"writeQueueNums\":1},"
+        "\"..\":{\"topicName\":\"..\",\"readQueueNums\":1,\"writeQueueNums\":1},"
+        "\"huge\":{\"topicName\":\"huge\",\"readQueueNums\":2000000000,\"writeQueueNums\":1},"
+        "\"minus\":{\"topicName\":\"minus\",\"readQueueNums\":-4,\"writeQueueNums\":1},"
+        "\"good\":{\"topicName\":\"good\",\"readQueueNums\":2,\"writeQueueNums\":2},"
+        "\"good\":{\"topicName\":\"good\",\"readQueueNums\":3,\"writeQueueNums\":3},"
+        "\"my.cluster\":{\"topicName\":\"my.cluster\",\"readQueueNums\":16,\"writeQueueNums\":16}}}");
     tables_open_topics(f);
     assert_queues(lookup(f, "good"), 2, 2);
     assert_queues(lookup(f, "my.cluster"), 16, 16);
@@ -499,8 +529,9 @@ static void test_topics_listener_hears_each_change_and_each_is_sorted(void **sta
     struct buf out = {0};
     topic_table_each(f->broker.topics, append_topic, &out);
     char *text = buf_steal_str(&out);
-    assert_string_equal(text, "%RETRY%g BenchmarkTest DefaultCluster DefaultCluster_REPLY_TOPIC OFFSET_MOVED_EVENT "
-                              "SCHEDULE_TOPIC_XXXX SELF_TEST_TOPIC TBW102 a jmq102 ");
+    assert_string_equal(text,
+                        "%RETRY%g BenchmarkTest DefaultCluster DefaultCluster_REPLY_TOPIC OFFSET_MOVED_EVENT "
+                        "SCHEDULE_TOPIC_XXXX SELF_TEST_TOPIC TBW102 a jmq102 ");
     free(text);
 }
 
