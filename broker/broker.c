@@ -13,8 +13,10 @@
 #include "broker/housekeeping.h"
 #include "broker/longpoll.h"
 #include "broker/registry_link.h"
+#include "broker/request_reply.h"
 #include "broker/rocketmq/frontend.h"
 #include "broker/send.h"
+#include "broker/transactions.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -283,9 +285,13 @@ static int start_parts(struct broker *b, struct errbuf *eb)
         return err;
     make_lanes(b);
     b->housekeeping = housekeeping_new(b);
+    b->transactions = transactions_new(b, rocketmq_ask_transaction);
+    b->replies = request_replies_new(b);
     err = start_reactors(b, eb);
-    if (err == 0)
+    if (err == 0) {
+        transactions_start(b->transactions);
         err = start_server(b, eb);
+    }
     if (err != 0)
         return err;
     struct start_call call = {.b = b, .eb = eb};
@@ -318,11 +324,13 @@ void broker_stop(struct broker *b)
 {
     if (b->control_runs)
         stop_control(b);
+    transactions_stop(b->transactions);
     for (unsigned i = 0; i < b->lanes_running; i++)
         reactor_call(b->lanes[i].reactor, drain_lane, &b->lanes[i]);
     if (b->server != NULL)
         remoting_server_stop(b->server);
     stop_reactors(b);
+    request_replies_stop(b->replies);
     housekeeping_free(b->housekeeping);
     if (b->lanes != NULL)
         free_lanes(b);
@@ -335,5 +343,8 @@ void broker_stop(struct broker *b)
     if (b->identity != NULL)
         identity_free(b->identity);
     reactor_free(b->housekeeper);
+    /* What was posted to a reactor and never ran was called when the reactor was freed. */
+    transactions_free(b->transactions);
+    request_replies_free(b->replies);
     free(b->server_reactors);
 }

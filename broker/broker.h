@@ -65,6 +65,8 @@ struct broker {
     struct send_shared *sends;         /* send.h: what the lanes share */
     struct longpoll_shared *longpolls; /* longpoll.h: what the lanes share */
     struct housekeeping *housekeeping;
+    struct transactions *transactions;
+    struct request_replies *replies;   /* request_reply.h */
 
     struct remoting_server *server;
     uint16_t listen_port, fast_port; /* as bound; fast_port 0: none */

@@ -88,6 +88,15 @@
     S(regionId, "DefaultRegion", "region in send replies")                                                                     \
     B(traceOn, "true", "TRACE_ON in send replies")                                                                             \
     I(defaultQueryMaxNum, 32, 1, 1024, "", "most messages of a query by key")                                                  \
+    B(rejectTransactionMessage, "false", "refuse transactional messages")                                                      \
+    I(transactionTimeOut, 6000, 0, 86400000, "ms", "ask the producer of a transaction that is older than this and has not ended") \
+    I(transactionCheckInterval, 60000, 100, 86400000, "ms", "look for such transactions this often")                          \
+    I(transactionCheckMax, 15, 1, 100000, "", "ask this often, then move the message to TRANS_CHECK_MAX_TIME_TOPIC")           \
+    I(transactionChecksAtOnce, 16, 1, 1000, "", "half messages in memory to be checked")                                       \
+    I(transactionsOpenMax, 200000, 1, 100000000, "", "transactions that wait for their end; more are refused as busy")         \
+    B(storeReplyMessageEnable, "true", "store replies of request-reply in CLUSTER_REPLY_TOPIC")                                \
+    I(replyPushTimeoutMs, 10000, 100, 600000, "ms", "wait this long for the requester to take its reply")                       \
+    I(repliesHeldBytesMax, 67108864, 65536, 68719476736, "bytes", "memory for replies on their way to requesters")              \
     B(slaveReadEnable, "false", "suggest slaves to slow consumers")                                                            \
     I(haListenPort, -1, -1, 65535, "port", "replication port; -1: listenPort + 1")
 

@@ -1,6 +1,7 @@
 /* send.c - what may be sent: permission, topic, queue, sizes; then the messages are staged in the lane
  * (send_lane.c). The order of the checks is the protocol's. Threads: the lane's reactor. */
 #include "broker/send_internal.h"
+#include "broker/transactions.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -144,21 +145,31 @@ static enum send_refusal find_target(struct send_lane *l, const struct send_orde
     return pick_queue(l, o, dead, t, eb);
 }
 
+static enum send_refusal check_transaction(struct send_lane *l, const struct send_order *o, struct errbuf *eb)
+{
+    if (o->next_item != NULL) {
+        errbuf_format(eb, "a batch cannot be a transaction");
+        return SEND_MESSAGE_ILLEGAL;
+    }
+    if (!l->lane->broker->settings.rejectTransactionMessage)
+        return SEND_ACCEPTED;
+    errbuf_format(eb, "the broker[%s] sending transaction message is forbidden: rejectTransactionMessage=true",
+                  l->lane->broker->settings.brokerIP1);
+    return SEND_NO_PERMISSION;
+}
+
 static enum send_refusal check_directives(struct send_lane *l, const struct send_order *o, struct target *t,
                                           struct directives *d, struct errbuf *eb)
 {
     read_directives(o->properties, d);
-    /* Storing a prepared message as an ordinary one would show consumers what the producer may still take
-     * back. */
-    if (d->transaction || (o->sys_flag & SYSFLAG_TRANS_MASK) == SYSFLAG_TRANS_PREPARED) {
-        if (o->next_item != NULL) {
-            errbuf_format(eb, "a batch cannot be a transaction");
-            return SEND_MESSAGE_ILLEGAL;
-        }
-        errbuf_format(eb, "this broker does not support transactional messages: topic %.*s",
-                      SLICE_ARG(o->topic));
-        return SEND_NO_PERMISSION;
-    }
+    /* A consumer that re-sends what it could not process re-sends the properties of a committed message, too. */
+    if (slice_starts_with(o->topic, SLICE_LIT(RETRY_PREFIX)))
+        d->transaction = false;
+    /* Such a record has no place in a queue, so it is never an ordinary message. */
+    if ((o->sys_flag & SYSFLAG_TRANS_MASK) == SYSFLAG_TRANS_PREPARED)
+        d->transaction = true;
+    if (d->transaction)
+        return check_transaction(l, o, eb);
     if (!d->delay)
         return SEND_ACCEPTED;
     if (o->next_item != NULL) {
@@ -309,6 +320,8 @@ enum send_refusal send_submit(struct broker_lane *lane, const struct send_order 
         refusal = check_sizes(l, m.body, m.properties, m.properties_more, eb);
         if (refusal != SEND_ACCEPTED)
             return refusal;
+        if (d.transaction)
+            return transactions_prepare(lane, &m, o->app, d.wait, done, context, eb);
         bytes = record_size(&m);
         first = send_lane_add(l, t.queue, &m, false);
     } else {

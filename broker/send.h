@@ -39,7 +39,7 @@ typedef void (*send_done_fn)(struct broker_lane *lane, const struct send_context
 /* Why a send was refused before it was stored. The text is in the errbuf. */
 enum send_refusal {
     SEND_ACCEPTED,
-    SEND_NO_PERMISSION,     /* broker, topic or app may not; or a topic of the system; or a transaction */
+    SEND_NO_PERMISSION,     /* broker, topic or app may not; or a topic of the system; or no transactions */
     SEND_BAD_REQUEST,       /* topic name, queue id */
     SEND_NO_TOPIC,
     SEND_NO_GROUP,          /* %RETRY% of an unknown group */
@@ -82,6 +82,16 @@ enum send_refusal send_submit(struct broker_lane *lane, const struct send_order 
 int send_stage_message(struct broker_lane *lane, struct store_queue *queue, const struct message *m,
                        bool wait_flush, send_done_fn done,
                        const struct send_context *context, struct errbuf *eb);
+
+/* The same for several messages, one after the other in the log, the first one's write not after the last one's: a
+ * crash leaves all, none, or the first ones as the end of the log. The result counts them all; its queue is the
+ * first one's, and only those are woken who wait for that. */
+struct send_piece {
+    struct store_queue *queue;
+    const struct message *message;
+};
+int send_stage_pieces(struct broker_lane *lane, const struct send_piece *pieces, unsigned count, bool wait_flush,
+                      send_done_fn done, const struct send_context *context, struct errbuf *eb);
 
 /* --- life: main thread, before the reactors start and after they ended --- */
 struct send_shared *send_shared_new(struct broker *b);

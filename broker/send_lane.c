@@ -351,27 +351,48 @@ int send_lane_too_big(const struct send_lane *l, size_t bytes, struct errbuf *eb
                       " can take", bytes, s->sendBatchBytesMax, s->mappedFileSizeCommitLog);
 }
 
-int send_stage_message(struct broker_lane *lane, struct store_queue *queue, const struct message *m,
-                       bool wait_flush, send_done_fn done,
-                       const struct send_context *context, struct errbuf *eb)
+int send_stage_pieces(struct broker_lane *lane, const struct send_piece *pieces, unsigned count, bool wait_flush,
+                      send_done_fn done, const struct send_context *context, struct errbuf *eb)
 {
     struct send_lane *l = lane->send;
     int err = send_lane_check_room(l, eb);
     if (err != 0)
         return err;
-    int index = send_lane_add(l, queue, m, false);
-    if (index < 0)
-        return send_lane_too_big(l, record_size(m), eb);
+    size_t bytes = 0;
+    for (unsigned i = 0; i < count; i++)
+        bytes += record_size(pieces[i].message);
+    if (l->staged_count > 0
+        && append_batch_bytes(l->batch) + bytes > (uint64_t)lane->broker->settings.sendBatchBytesMax)
+        send_lane_append_early(l);
+    int first = -1;
+    for (unsigned i = 0; i < count; i++) {
+        int index = send_lane_add(l, pieces[i].queue, pieces[i].message, i > 0);
+        if (index < 0) {
+            if (i > 0)
+                append_batch_cut(l->batch, (unsigned)first);
+            return send_lane_too_big(l, bytes, eb);
+        }
+        if (i == 0)
+            first = index;
+    }
     *send_lane_stage(l) = (struct staged){
         .done = done,
         .context = *context,
-        .queue = queue,
-        .first = (unsigned)index,
-        .count = 1,
-        .bytes = record_size(m),
+        .queue = pieces[0].queue,
+        .first = (unsigned)first,
+        .count = count,
+        .bytes = bytes,
         .wait_flush = wait_flush,
     };
     return 0;
+}
+
+int send_stage_message(struct broker_lane *lane, struct store_queue *queue, const struct message *m,
+                       bool wait_flush, send_done_fn done,
+                       const struct send_context *context, struct errbuf *eb)
+{
+    struct send_piece piece = {.queue = queue, .message = m};
+    return send_stage_pieces(lane, &piece, 1, wait_flush, done, context, eb);
 }
 
 /* --- life --- */

@@ -59,7 +59,10 @@ struct client {
     struct conn *conn; /* reference; also the hash key */
     struct member *members;
     unsigned member_count;
+    char *id;          /* owned; the client id that it was last heard with */
     UT_hash_handle hh;
+    UT_hash_handle hh_id; /* in clients_by_id, while `indexed` */
+    bool indexed;
 };
 
 struct session_table {
@@ -73,6 +76,7 @@ struct session_table {
     struct client_group *consumers;
     struct client_group *producers;
     struct client *clients;
+    struct client *clients_by_id; /* of several connections with one id the one heard last */
     unsigned consumer_members, producer_members;
     int64_t bytes;
 };
@@ -221,8 +225,33 @@ static struct client *client_find_or_create_locked(struct session_table *t, stru
     return c;
 }
 
+static void client_unindex_locked(struct session_table *t, struct client *c)
+{
+    if (c->indexed)
+        HASH_DELETE(hh_id, t->clients_by_id, c);
+    c->indexed = false;
+}
+
+/* A client that reconnected is found by its new connection, though the old one may not be noticed as closed yet. */
+static void client_index_locked(struct session_table *t, struct client *c, struct slice id)
+{
+    struct client *other;
+    if (c->indexed && slice_eq_str(id, c->id))
+        return;
+    client_unindex_locked(t, c);
+    free(c->id);
+    c->id = slice_dup(id);
+    HASH_FIND(hh_id, t->clients_by_id, id.ptr, id.len, other);
+    if (other != NULL)
+        client_unindex_locked(t, other);
+    HASH_ADD_KEYPTR(hh_id, t->clients_by_id, c->id, id.len, c);
+    c->indexed = true;
+}
+
 static void client_free_locked(struct session_table *t, struct client *c)
 {
+    client_unindex_locked(t, c);
+    free(c->id);
     HASH_DEL(t->clients, c);
     conn_unref(c->conn);
     free(c);
@@ -443,6 +472,8 @@ static int heartbeat_apply_locked(struct session_table *t, struct conn *conn, co
         err = consumer_update_locked(t, c, h, &h->consumers[i], notify[i], version, language, eb);
     if (c->members == NULL)
         client_free_locked(t, c);
+    else
+        client_index_locked(t, c, h->client_id);
     return err;
 }
 
@@ -631,6 +662,35 @@ void session_table_each_group_of_topic(struct session_table *t, struct slice top
             fn(arg, slice_str(g->name));
     }
     pthread_mutex_unlock(&t->mutex);
+}
+
+struct conn *session_table_producer_conn(struct session_table *t, struct slice group)
+{
+    struct conn *conn = NULL;
+    pthread_mutex_lock(&t->mutex);
+    struct client_group *g = group_lookup_locked(t, false, group);
+    if (g != NULL) {
+        /* In turn: who is asked goes to the end. */
+        struct member *m = g->members;
+        conn = conn_ref(m->client->conn);
+        DL_DELETE(g->members, m);
+        DL_APPEND(g->members, m);
+    }
+    pthread_mutex_unlock(&t->mutex);
+    return conn;
+}
+
+struct conn *session_table_client_conn(struct session_table *t, struct slice client_id)
+{
+    struct conn *conn = NULL;
+    struct client *c;
+    pthread_mutex_lock(&t->mutex);
+    HASH_FIND(hh_id, t->clients_by_id, client_id.ptr, client_id.len, c);
+    for (const struct member *m = c == NULL ? NULL : c->members; m != NULL && conn == NULL; m = m->client_next)
+        if (!m->group->is_consumer)
+            conn = conn_ref(c->conn);
+    pthread_mutex_unlock(&t->mutex);
+    return conn;
 }
 
 unsigned session_table_producers(struct session_table *t)

@@ -55,6 +55,11 @@ void session_table_each_producer(struct session_table *t, struct slice group, vo
 int session_table_print_consumer(struct session_table *t, struct slice group, struct buf *out);
 /* Names of all online consumer groups subscribed to a topic. */
 void session_table_each_group_of_topic(struct session_table *t, struct slice topic, void (*fn)(void *arg, struct slice group), void *arg);
+/* The connection of one live producer of the group, another one each time; a new reference. NULL: none is online. */
+struct conn *session_table_producer_conn(struct session_table *t, struct slice group);
+/* The connection of a client that is a producer (of whatever group), as a new reference; of several with one id the
+ * one heard last. NULL: not online. */
+struct conn *session_table_client_conn(struct session_table *t, struct slice client_id);
 unsigned session_table_producers(struct session_table *t);
 unsigned session_table_consumers(struct session_table *t);
 

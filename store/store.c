@@ -263,6 +263,14 @@ int64_t store_written(const struct store *s)
     return commitlog_written(&s->log);
 }
 
+int64_t store_last_record(struct store *s)
+{
+    pthread_mutex_lock(&s->append_lock);
+    int64_t last = s->last_record;
+    pthread_mutex_unlock(&s->append_lock);
+    return last;
+}
+
 int64_t store_durable(const struct store *s)
 {
     return atomic_load_explicit(&s->durable, memory_order_acquire);

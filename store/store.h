@@ -118,6 +118,8 @@ void append_batch_cut(struct append_batch *b, unsigned count);
 
 /* --- durability --- */
 int64_t store_written(const struct store *s);
+/* Phys offset of the newest record; -1: the log is empty. */
+int64_t store_last_record(struct store *s);
 int64_t store_durable(const struct store *s);
 /* Calls fn(arg) on the flusher's thread each time durable moved (or the store failed). Set once, before the
  * first append. fn must only post. FLUSH_ASYNC: durable moves inside store_append(), whose caller knows; fn

@@ -15,6 +15,8 @@
 #define ROCKETMQ_FAMILIES(X) \
     X(send)                  \
     X(send_back)             \
+    X(transaction)           \
+    X(reply)                 \
     X(pull)                  \
     X(offset)                \
     X(query)                 \
@@ -36,6 +38,10 @@ const struct request_route *rocketmq_routes(void);
 /* Connection callbacks of the server; `arg` is the struct broker. */
 void rocketmq_conn_opened(void *arg, struct conn *c);
 void rocketmq_conn_closed(void *arg, struct conn *c);
+
+/* Sends CHECK_TRANSACTION_STATE (39): the transactions' ask function. */
+struct transaction_question;
+void rocketmq_ask_transaction(struct conn *conn, const struct transaction_question *question);
 
 /* --- helpers for handlers --- */
 /* Required ext fields: true, or false after the request was answered with code 1 and a text naming the field

@@ -5,10 +5,9 @@
  * send_order. The field `m` or `batch`, not the code, says that the body is a batch:
  *   0  4 size of this item   4  4 magic, unused   8  4 CRC, unused   12  4 flag   16  4+n body   20+n  2+p
  * properties Threads: the connection's lane. */
-#include "broker/rocketmq/frontend.h"
+#include "broker/rocketmq/send_header.h"
 
 #include "base/bytes.h"
-#include "broker/send.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -94,10 +93,9 @@ static bool assign_field(enum field f, struct slice value, struct send_order *o,
     }
 }
 
-/* The whole header. False after errbuf was told what is wrong. */
-static bool parse_header(const struct command *cmd, struct send_order *o, bool *batch, struct errbuf *eb)
+bool send_header_parse(const struct command *cmd, bool letters, struct send_order *o, bool *batch,
+                       struct errbuf *eb)
 {
-    bool letters = cmd->code != REQ_SEND_MESSAGE;
     unsigned seen = 0;
     for (unsigned i = 0; i < cmd->field_count; i++) {
         const struct command_field *field = &cmd->fields[i];
@@ -153,13 +151,13 @@ static bool batch_is_well_formed(struct slice body, struct errbuf *eb)
 
 /* --- replies --- */
 
-static void add_region(struct broker *b, struct command_out_field *fields)
+void send_header_add_region(struct broker *b, struct command_out_field *fields)
 {
     fields[0] = FIELD_TEXT("MSG_REGION", slice_str(b->settings.regionId));
     fields[1] = FIELD_TEXT("TRACE_ON", b->settings.traceOn ? SLICE_LIT("true") : SLICE_LIT("false"));
 }
 
-static int code_of_refusal(enum send_refusal refusal)
+int send_code_of_refusal(enum send_refusal refusal)
 {
     switch (refusal) {
     case SEND_NO_PERMISSION: return RESP_NO_PERMISSION;
@@ -207,7 +205,7 @@ static void on_send_done(struct broker_lane *lane, const struct send_context *co
     struct reply reply = {
         .code = code_of_error(r->err), .fields = fields, .field_count = 2, .remark = slice_str(r->why),
     };
-    add_region(b, fields);
+    send_header_add_region(b, fields);
     if (r->err != 0 && r->err != ERR_TIMEOUT) {
         reply_handle_send(&handle, &reply);
         return;
@@ -231,7 +229,7 @@ static void on_send_done(struct broker_lane *lane, const struct send_context *co
 static void refuse(struct broker_lane *lane, struct reply_handle *handle, int code, const char *why)
 {
     struct command_out_field fields[2];
-    add_region(lane->broker, fields);
+    send_header_add_region(lane->broker, fields);
     stats_count(lane->stats, STAT_put_refused, 1);
     reply_handle_send(handle, &(struct reply){
         .code = code, .remark = slice_str(why), .fields = fields, .field_count = sizeof fields / sizeof *fields,
@@ -253,7 +251,7 @@ static void on_send(void *arg, struct request *req)
     eb.text[0] = '\0';
     bool batch = false;
     stats_count(lane->stats, STAT_put_requests, 1);
-    if (!parse_header(cmd, &order, &batch, &eb)) {
+    if (!send_header_parse(cmd, cmd->code != REQ_SEND_MESSAGE, &order, &batch, &eb)) {
         refuse(lane, &handle, RESP_SYSTEM_ERROR, eb.text);
         return;
     }
@@ -272,7 +270,7 @@ static void on_send(void *arg, struct request *req)
     memcpy(context.bytes, &handle, sizeof handle);
     enum send_refusal refusal = send_submit(lane, &order, on_send_done, &context, &eb);
     if (refusal != SEND_ACCEPTED)
-        refuse(lane, &handle, code_of_refusal(refusal), eb.text);
+        refuse(lane, &handle, send_code_of_refusal(refusal), eb.text);
 }
 
 const struct request_route rocketmq_send_routes[] = {
