@@ -351,6 +351,7 @@ int registry_console_start(struct registry *r, struct errbuf *eb)
         log_info("%s", sentence);
     struct telnet_options options;
     telnet_options_init(&options);
+    TELNET_OPTIONS_FROM_SETTINGS(&options, s);
     options.admin_user = s->adminUser;
     options.admin_password = s->adminPassword;
     size_t line_bytes = (size_t)s->documentBytesMax + 1024; /* a whole document fits a command */

@@ -5,6 +5,7 @@
 #define CJMQ_REGISTRY_REGISTRY_SETTINGS_H
 
 #include "base/settings.h"
+#include "telnet/telnet_settings.h"
 
 /* S(name, default, help)   I(name, default, min, max, unit, help)   B(name, default, help)
  * E(name, default, choices, help) */
@@ -19,11 +20,13 @@
     I(serverChannelMaxIdleTimeSeconds, 120, 1, 86400, "s", "idle connections are closed")                   \
     /* console and files */                                                                                 \
     I(telnetPort, -1, -1, 65535, "port",                                                                    \
-      "admin console; -1: listenPort % 10000 + 10000 (9876: 19876); 0: none")                               \
+      "admin console; -1: listenPort % 10000 + 10000 (9876: 19876), or listenPort + 10000 where that is"       \
+      " the same; 0: none")                                                                                  \
     S(telnetBind, "",                                                                                       \
       "address of the console; empty: loopback while the password is the default, else all")                \
     S(adminUser, "jmq", "user who may change the cluster, by console or from a broker's console")           \
     S(adminPassword, "jmq", "its password")                                                                 \
+    TELNET_SETTINGS_TABLE(I)                                                                                \
     S(storePathRootDir, "~/namesrv",                                                                        \
       "folder of registry.db: documents with all versions, KV configuration")                               \
     S(kvConfigPath, "",                                                                                     \

@@ -178,7 +178,7 @@ static void test_topics_limit_is_kept(void **state)
     tables_set(f, "topicsMax", "16");
     tables_open_topics(f);
     for (int i = 8; i < 16; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "t%d", i);
         must_put(f, name, 1);
     }
