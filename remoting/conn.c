@@ -36,6 +36,12 @@ static bool hub_is_over_budget(const struct hub *h)
     return h->rest_bytes + h->pool.used_bytes > h->limits.buffered_bytes_max;
 }
 
+/* Readers that do not read are stopped at this; it takes nothing away from those who send. */
+static bool hub_lends_too_much(const struct hub *h)
+{
+    return h->pool.chunk_cost > h->limits.buffered_bytes_max;
+}
+
 /* Gives `rest` to the caller, who frees it. */
 static char *conn_take_rest(struct conn *c)
 {
@@ -251,7 +257,7 @@ static bool conn_must_pause(const struct conn *c)
 {
     const struct conn_limits *limits = &c->hub->limits;
     return c->out.unsent > limits->unsent_bytes_max || c->deferred >= limits->pending_requests_max ||
-           (c->out.unsent > 0 && hub_is_over_budget(c->hub));
+           (c->out.unsent > 0 && (hub_is_over_budget(c->hub) || hub_lends_too_much(c->hub)));
 }
 
 static void conn_dispatch(struct conn *c, struct slice frame)

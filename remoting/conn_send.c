@@ -13,7 +13,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { REMARK_MAX = 1024, SERVER_PENDING_MAX = 65536 };
+/* Chunks of up to COPIED_CHUNK_BYTES on average are copied: that costs less than a vector entry each, and what lends
+ * them may keep more memory for a chunk than the chunk has bytes, which a client that does not read would make grow. */
+enum { REMARK_MAX = 1024, SERVER_PENDING_MAX = 65536, COPIED_CHUNK_BYTES = OUT_CHUNK_COST };
 
 /* Queues the head; the body must follow. */
 static void conn_put_head(struct conn *c, const struct command_out *head)
@@ -32,8 +34,29 @@ void conn_put(struct conn *c, const struct command_out *head, struct slice body)
 
 /* --- replies --- */
 
-static void conn_put_reply(struct conn *c, int32_t opaque, uint8_t serialize_type, const struct reply *r)
+/* Returns whether the chunks were borrowed: their release follows the last one then. */
+static bool conn_put_chunks(struct conn *c, const struct reply *r, size_t bytes)
 {
+    struct out_pool *pool = &c->hub->pool;
+    bool borrow = bytes > (size_t)r->chunk_count * COPIED_CHUNK_BYTES;
+    for (unsigned i = 0; i < r->chunk_count; i++) {
+        const struct reply_chunk *chunk = &r->chunks[i];
+        bool last = i + 1 == r->chunk_count;
+        if (borrow)
+            outq_add_chunk(&c->out, pool, chunk->ptr, chunk->len, last ? r->release : NULL,
+                           last ? r->release_arg : NULL);
+        else
+            outq_append(&c->out, pool, chunk->ptr, chunk->len);
+    }
+    return borrow;
+}
+
+/* Returns whether the release is taken over. */
+static bool conn_put_reply(struct conn *c, int32_t opaque, uint8_t serialize_type, const struct reply *r)
+{
+    size_t chunk_bytes = 0;
+    for (unsigned i = 0; i < r->chunk_count; i++)
+        chunk_bytes += r->chunks[i].len;
     struct command_out head = {
         .code = r->code,
         .opaque = opaque,
@@ -42,29 +65,20 @@ static void conn_put_reply(struct conn *c, int32_t opaque, uint8_t serialize_typ
         .remark = r->remark,
         .fields = r->fields,
         .field_count = r->field_count,
-        .body_len = r->body.len,
+        .body_len = r->body.len + chunk_bytes,
     };
-    for (unsigned i = 0; i < r->chunk_count; i++)
-        head.body_len += r->chunks[i].len;
     conn_put_head(c, &head);
     if (r->body.len > 0)
         outq_append(&c->out, &c->hub->pool, r->body.ptr, r->body.len);
-    for (unsigned i = 0; i < r->chunk_count; i++) {
-        bool last = i + 1 == r->chunk_count;
-        outq_add_chunk(&c->out, r->chunks[i].ptr, r->chunks[i].len, last ? r->release : NULL,
-                       last ? r->release_arg : NULL);
-    }
     counter_add(&c->hub->counters.replies, 1);
+    return conn_put_chunks(c, r, chunk_bytes);
 }
 
 static void reply_send(struct conn *c, int32_t opaque, uint8_t serialize_type, bool oneway,
                        const struct reply *r)
 {
-    if (!oneway && conn_takes_output(c)) {
-        conn_put_reply(c, opaque, serialize_type, r);
-        if (r->chunk_count > 0)
-            return; /* the release goes with the last chunk */
-    }
+    if (!oneway && conn_takes_output(c) && conn_put_reply(c, opaque, serialize_type, r))
+        return;
     if (r->release != NULL)
         r->release(r->release_arg);
 }

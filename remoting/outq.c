@@ -26,6 +26,7 @@ void out_pool_init(struct out_pool *pool)
     pool->free_list = NULL;
     pool->free_count = 0;
     pool->used_bytes = 0;
+    pool->chunk_cost = 0;
 }
 
 void out_pool_fini(struct out_pool *pool)
@@ -115,15 +116,23 @@ static void outq_trim(struct outq *q, struct out_pool *pool, uint32_t pieces_kep
     }
 }
 
+/* Takes the first piece out and releases it. */
+static void piece_pop(struct outq *q, struct out_pool *pool)
+{
+    struct out_piece piece = *piece_at(q, 0);
+    q->first++;
+    q->count--;
+    if (!piece.owned)
+        pool->chunk_cost -= OUT_CHUNK_COST;
+    if (piece.release != NULL)
+        piece.release(piece.arg);
+}
+
 void outq_clear(struct outq *q, struct out_pool *pool)
 {
     while (q->count > 0) {
-        struct out_piece piece = *piece_at(q, 0);
-        q->first++;
-        q->count--;
-        q->unsent -= piece.len;
-        if (piece.release != NULL)
-            piece.release(piece.arg);
+        q->unsent -= piece_at(q, 0)->len;
+        piece_pop(q, pool);
     }
     outq_trim(q, pool, 0);
 }
@@ -171,10 +180,12 @@ void outq_append(struct outq *q, struct out_pool *pool, const void *p, size_t n)
     }
 }
 
-void outq_add_chunk(struct outq *q, const void *p, size_t n, void (*release)(void *arg), void *arg)
+void outq_add_chunk(struct outq *q, struct out_pool *pool, const void *p, size_t n, void (*release)(void *arg),
+                    void *arg)
 {
     *piece_push(q) = (struct out_piece){.ptr = p, .len = n, .release = release, .arg = arg};
     q->unsent += n;
+    pool->chunk_cost += OUT_CHUNK_COST;
 }
 
 /* --- sending --- */
@@ -210,12 +221,7 @@ static void outq_consume(struct outq *q, struct out_pool *pool, size_t n)
             piece->len -= part;
             return;
         }
-        void (*release)(void *) = piece->release;
-        void *arg = piece->arg;
-        q->first++;
-        q->count--;
-        if (release != NULL)
-            release(arg);
+        piece_pop(q, pool);
     }
     outq_trim(q, pool, PIECES_KEPT_MAX);
 }

@@ -21,12 +21,14 @@ enum {
     OUT_SEGMENT_BYTES = 4096 - sizeof(struct out_segment),
     OUT_PIECES_INLINE = 4,
     OUT_IOV_MAX = 1024, /* the kernel's UIO_MAXIOV */
+    OUT_CHUNK_COST = 4096, /* memory that somebody keeps for a borrowed chunk until its release, at most */
 };
 
 struct out_pool {
     struct out_segment *free_list; /* owned */
     unsigned free_count;
     size_t used_bytes;             /* of segments in queues */
+    size_t chunk_cost;             /* OUT_CHUNK_COST of each borrowed chunk in queues */
     struct iovec iov[OUT_IOV_MAX]; /* for outq_send() */
 };
 
@@ -60,7 +62,8 @@ void outq_commit(struct outq *q, size_t n);
 /* Copies. */
 void outq_append(struct outq *q, struct out_pool *pool, const void *p, size_t n);
 /* Borrows until `release` (may be NULL) is called: when the bytes have been sent or dropped. */
-void outq_add_chunk(struct outq *q, const void *p, size_t n, void (*release)(void *arg), void *arg);
+void outq_add_chunk(struct outq *q, struct out_pool *pool, const void *p, size_t n, void (*release)(void *arg),
+                    void *arg);
 
 /* Sends as much as the socket takes. 0 when everything left, ERR_AGAIN when the socket is full, ERR_CLOSED
  * when the peer is gone. *sent grows by the bytes that left, *calls by the system calls made. */

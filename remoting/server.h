@@ -77,7 +77,7 @@ struct reply {
     const struct command_out_field *fields; /* may be NULL */
     unsigned field_count;
     struct slice body; /* copied into the out buffer */
-    /* or, instead of body, uncopied chunks: */
+    /* or, instead of body, chunks; small ones are copied, larger ones borrowed until they have left: */
     const struct reply_chunk *chunks;
     unsigned chunk_count;
     reply_release_fn release; /* called also when the reply is dropped (oneway, closed) */

@@ -101,7 +101,7 @@ static void test_outq_mixed_pieces_keep_order_through_short_writes(void **state)
         memcpy(want + want_len, own, own_len);
         want_len += own_len;
         size_t chunk_len = i * 101 % CHUNK; /* the first one is empty: it must be released, too */
-        outq_add_chunk(&f->q, chunk, chunk_len, on_release, &released);
+        outq_add_chunk(&f->q, &f->pool, chunk, chunk_len, on_release, &released);
         memcpy(want + want_len, chunk, chunk_len);
         want_len += chunk_len;
     }
@@ -109,6 +109,7 @@ static void test_outq_mixed_pieces_keep_order_through_short_writes(void **state)
     send_all(f);
     assert_true(f->calls > 1); /* the socket's buffer is smaller than that */
     assert_int_equal(released, ROUNDS);
+    assert_int_equal(f->pool.chunk_cost, 0);
     assert_int_equal(f->got_len, want_len);
     assert_memory_equal(f->got, want, want_len);
     free(want);
@@ -138,9 +139,11 @@ static void test_outq_clear_releases_what_was_not_sent(void **state)
     unsigned released = 0;
     for (unsigned i = 0; i < 100; i++) {
         outq_append(&f->q, &f->pool, "x", 1);
-        outq_add_chunk(&f->q, "yyy", 3, on_release, &released);
+        outq_add_chunk(&f->q, &f->pool, "yyy", 3, on_release, &released);
     }
+    assert_int_equal(f->pool.chunk_cost, 100 * OUT_CHUNK_COST);
     outq_clear(&f->q, &f->pool);
+    assert_int_equal(f->pool.chunk_cost, 0);
     assert_int_equal(released, 100);
     assert_int_equal(f->q.unsent, 0);
     outq_append(&f->q, &f->pool, "again", 5); /* it stays usable */
