@@ -34,12 +34,21 @@ static bool parse(const struct request *req, struct lock_request *out)
     return false;
 }
 
-static void append_queue(struct buf *out, const cJSON *queue, int32_t queue_id)
+/* One element of mqSet. False when it names no queue: null, no topic, an id that no queue has. */
+static bool read_queue(const cJSON *queue, struct slice *topic, int32_t *queue_id)
+{
+    int64_t id = json_member_i64(queue, "queueId", -1);
+    *topic = json_member_str(queue, "topic");
+    *queue_id = (int32_t)id;
+    return topic->len > 0 && id >= 0 && id <= INT32_MAX;
+}
+
+static void append_queue(struct buf *out, const cJSON *queue, struct slice topic, int32_t queue_id)
 {
     buf_append_str(out, "{\"brokerName\":");
     json_append_string(out, json_member_str(queue, "brokerName"));
     buf_printf(out, ",\"queueId\":%d,\"topic\":", queue_id);
-    json_append_string(out, json_member_str(queue, "topic"));
+    json_append_string(out, topic);
     buf_append_char(out, '}');
 }
 
@@ -67,11 +76,12 @@ static void on_lock(void *arg, struct request *req)
     buf_append_str(&body, "{\"lockOKMQSet\":[");
     cJSON_ArrayForEach(queue, r.queues)
     {
-        int32_t queue_id = (int32_t)json_member_i64(queue, "queueId", -1);
-        if (!lock_table_try_lock(b->locks, r.group, json_member_str(queue, "topic"), queue_id, r.client_id))
+        struct slice topic;
+        int32_t queue_id;
+        if (!read_queue(queue, &topic, &queue_id) || !lock_table_try_lock(b->locks, r.group, topic, queue_id, r.client_id))
             continue;
         buf_append_str(&body, comma);
-        append_queue(&body, queue, queue_id);
+        append_queue(&body, queue, topic, queue_id);
         comma = ",";
     }
     buf_append_str(&body, "]}");
@@ -88,7 +98,12 @@ static void on_unlock(void *arg, struct request *req)
         return;
     const cJSON *queue;
     cJSON_ArrayForEach(queue, r.queues)
-        lock_table_unlock(b->locks, r.group, json_member_str(queue, "topic"), (int32_t)json_member_i64(queue, "queueId", -1), r.client_id);
+    {
+        struct slice topic;
+        int32_t queue_id;
+        if (read_queue(queue, &topic, &queue_id))
+            lock_table_unlock(b->locks, r.group, topic, queue_id, r.client_id);
+    }
     request_reply_ok(req);
     cJSON_Delete(r.tree);
 }

@@ -19,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* No client waits this long for an answer; and a time of its choice must not overflow when it is added to ours. */
+enum { HOLD_MS_MAX = 24 * 3600 * 1000 };
 enum pull_flag { PULL_COMMIT_OFFSET = 1, PULL_SUSPEND = 2, PULL_SUBSCRIPTION = 4 };
 
 struct pull_header {
@@ -252,6 +254,8 @@ static void hold(struct broker_lane *lane, const struct request *req, const stru
     const struct broker_settings *settings = &lane->broker->settings;
     struct rocketmq_conn *data = conn_data(req->conn);
     int64_t hold_ms = settings->longPollingEnable ? h->suspend_ms : settings->shortPollingTimeMills;
+    if (hold_ms > HOLD_MS_MAX)
+        hold_ms = HOLD_MS_MAX;
     struct held_pull *p = mem_zalloc(sizeof *p + h->group.len);
     p->handle = request_defer(req);
     p->subscription = subscription_ref(subscription);
