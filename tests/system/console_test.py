@@ -80,7 +80,7 @@ class ConsoleOfABroker(unittest.TestCase):
         with socket.create_connection(("127.0.0.1", port + 10000), timeout=10) as second:
             self.assertIn(b"too many sessions", second.recv(1000))
             self.assertEqual(second.recv(1000), b"")
-        with self.assertRaisesRegex(EOFError, "command longer than 1024 bytes; closing.*status..:4"):
+        with self.assertRaisesRegex(EOFError, "command longer than 1024 bytes; closing.*status.:4"):
             console.command("x" * 2000)
 
     def test_settings_of_the_console_take_effect_at_a_start_only(self):
