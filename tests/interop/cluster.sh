@@ -126,6 +126,8 @@ storePathCommitLog=$dir/broker-store/commitlog
 flushDiskType=SYNC_FLUSH
 mappedFileSizeCommitLog=67108864
 autoCreateTopicEnable=true
+transactionTimeOut=1000
+transactionCheckInterval=1000
 EOF
 }
 

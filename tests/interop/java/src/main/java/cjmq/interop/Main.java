@@ -34,6 +34,9 @@ public final class Main {
             new RebalanceScenario(),
             new QueryScenario(),
             new RetryScenario(),
+            new TransactionScenario(false),
+            new RequestReplyScenario(),
+            new TransactionScenario(true),
             new RestartScenario());
 
     private record Outcome(Scenario scenario, Checks checks) {
