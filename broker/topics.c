@@ -697,7 +697,13 @@ int topic_table_open(const struct broker_settings *settings, struct identity *id
     t->settings = settings;
     t->identity = id;
     t->store = store;
-    pthread_rwlock_init(&t->lock, NULL);
+    /* Senders look topics up all the time: with the default, which lets readers pass a waiting writer, a change
+     * could wait for ever. Nobody takes the read lock twice. */
+    pthread_rwlockattr_t attributes;
+    pthread_rwlockattr_init(&attributes);
+    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&t->lock, &attributes);
+    pthread_rwlockattr_destroy(&attributes);
     pthread_mutex_init(&t->save_mutex, NULL);
     int err = load_locked(t, eb);
     if (err != 0) {

@@ -76,8 +76,8 @@ int topic_check_consumer(const struct topic *t, struct slice app, struct errbuf 
 
 /* --- whole table --- */
 struct data_version topic_table_version(struct topic_table *t);
-/* Calls fn for each topic that is not deleted, in name order, under the read lock (fn must not change the
- * table). */
+/* Calls fn for each topic that is not deleted, in name order, under the read lock: fn may use topic_name(),
+ * topic_config() and topic_queue(), and must neither change the table nor look into it otherwise. */
 void topic_table_each(struct topic_table *t, void (*fn)(void *arg, struct topic *topic), void *arg);
 /* {"dataVersion":..,"topicConfigTable":{..}} appended to out. `access` (PERM_BIT_* bits) masks each topic's
  * perm: what is registered. */
