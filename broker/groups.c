@@ -1,10 +1,12 @@
 /* groups.c - subscription groups of consumers.
  *
- * File config/subscriptionGroup.json: {"dataVersion":..,"subscriptionGroupTable":{"g":{..}}}, saved at every
- * change, before the change is answered.
- * Threads: any; one mutex, held over the save (changes are rare).
- * Invariants: 1. What the table holds, the file holds too, or the last save failed and was logged. 2. Every
- * change bumps the data version. */
+ * File config/subscriptionGroup.json: {"dataVersion":..,"subscriptionGroupTable":{"g":{..}}}. What an admin
+ * client changed is saved before the change is answered. Groups that came into being by first use have the
+ * defaults and would come so again: housekeeping saves them, so that no event loop waits for the disk, however
+ * many groups a client brings.
+ * Threads: any. `mutex` guards the table and is never held over a file; `save_mutex` is taken before it.
+ * Invariants: 1. While `unsaved` is false, the file holds the table or is being written. 2. Every change bumps
+ * the data version. */
 #include "broker/groups.h"
 
 #include "base/clock.h"
@@ -34,10 +36,12 @@ struct group_table {
     bool auto_create;
     unsigned groups_max;
 
+    pthread_mutex_t save_mutex; /* one writer of the file at a time */
     pthread_mutex_t mutex;
     /* --- mutex --- */
     struct group *groups;
     struct data_version version;
+    bool unsaved;
 };
 
 /* Groups that the protocol's tools take for granted (spec 5.5). */
@@ -132,18 +136,39 @@ static void print_locked(struct group_table *g, struct buf *out)
     free(items);
 }
 
-/* The table in memory is what clients are served by; when the file cannot be written the operator is told,
- * and the next change tries again. */
 static void changed_locked(struct group_table *g)
 {
     g->version.counter++;
     g->version.timestamp = clock_wall_ms();
+    g->unsaved = true;
+}
+
+static bool take_unsaved(struct group_table *g, struct buf *text)
+{
+    pthread_mutex_lock(&g->mutex);
+    bool unsaved = g->unsaved;
+    g->unsaved = false;
+    if (unsaved)
+        print_locked(g, text);
+    pthread_mutex_unlock(&g->mutex);
+    return unsaved;
+}
+
+/* The table in memory is what clients are served by; when the file cannot be written the operator is told,
+ * and housekeeping tries again. */
+void group_table_save(struct group_table *g)
+{
     struct buf text = {0};
-    print_locked(g, &text);
     struct errbuf eb = {0};
-    if (config_file_save(g->root_dir, GROUP_FILE, buf_slice(&text), &eb) != 0)
-        log_error("consumer groups were not saved: %s; a restart before the next save forgets this change",
+    pthread_mutex_lock(&g->save_mutex);
+    if (take_unsaved(g, &text) && config_file_save(g->root_dir, GROUP_FILE, buf_slice(&text), &eb) != 0) {
+        log_error("consumer groups were not saved: %s; a restart before the next save forgets what changed",
                   eb.text);
+        pthread_mutex_lock(&g->mutex);
+        g->unsaved = true;
+        pthread_mutex_unlock(&g->mutex);
+    }
+    pthread_mutex_unlock(&g->save_mutex);
     buf_fini(&text);
 }
 
@@ -173,6 +198,7 @@ int group_table_open(const struct broker_settings *settings, struct group_table 
 {
     struct group_table *g = mem_zalloc(sizeof *g);
     pthread_mutex_init(&g->mutex, NULL);
+    pthread_mutex_init(&g->save_mutex, NULL);
     g->root_dir = mem_strdup(settings->storePathRootDir);
     g->auto_create = settings->autoCreateSubscriptionGroup;
     g->groups_max = (unsigned)settings->groupsMax;
@@ -191,10 +217,12 @@ void group_table_close(struct group_table *g)
 {
     if (g == NULL)
         return;
+    group_table_save(g);
     struct group *group, *next;
     HASH_ITER(hh, g->groups, group, next)
         group_free_locked(g, group);
     pthread_mutex_destroy(&g->mutex);
+    pthread_mutex_destroy(&g->save_mutex);
     free(g->root_dir);
     free(g);
 }
@@ -264,6 +292,8 @@ int group_table_put_json(struct group_table *g, struct slice json, struct errbuf
             changed_locked(g);
         }
         pthread_mutex_unlock(&g->mutex);
+        if (err == 0)
+            group_table_save(g);
     }
     subscription_group_fini(&config);
     return err;
@@ -278,6 +308,8 @@ int group_table_delete(struct group_table *g, struct slice name)
         changed_locked(g);
     }
     pthread_mutex_unlock(&g->mutex);
+    if (group != NULL)
+        group_table_save(g);
     return group != NULL ? 0 : ERR_NOTFOUND;
 }
 

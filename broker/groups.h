@@ -32,6 +32,9 @@ int group_table_find_or_create(struct group_table *g, struct slice name, struct 
  * wrong, ERR_LIMIT. */
 int group_table_put_json(struct group_table *g, struct slice json, struct errbuf *eb);
 int group_table_delete(struct group_table *g, struct slice name);
+/* Writes the file if the table has what it has not; a failure is logged and leaves it to the next call. Groups
+ * created by first use wait for this. Blocks for the disk. */
+void group_table_save(struct group_table *g);
 void group_table_each(struct group_table *g,
                       void (*fn)(void *arg, struct slice name, const struct group_config *config), void *arg);
 void group_table_print(struct group_table *g, struct buf *out);

@@ -18,6 +18,7 @@ enum {
     SESSIONS_EXPIRE_EVERY_MS = 10000,
     LOCKS_EXPIRE_EVERY_MS = 10000,
     STATS_SAMPLE_EVERY_MS = 1000,
+    SAVE_TABLES_EVERY_MS = 1000,
 };
 
 struct job {
@@ -62,6 +63,14 @@ static void save_offsets(void *arg)
         log_error("consumer offsets were not saved, the next try follows: %s", eb.text);
 }
 
+/* What came into being by first use, and what the disk did not take before. */
+static void save_tables(void *arg)
+{
+    struct broker *b = arg;
+    group_table_save(b->groups);
+    topic_table_save(b->topics);
+}
+
 static void expire_sessions(void *arg)
 {
     session_table_expire(((struct broker *)arg)->sessions);
@@ -82,6 +91,7 @@ struct housekeeping *housekeeping_new(struct broker *b)
     struct housekeeping *h = mem_zalloc(sizeof *h);
     h->broker = b;
     housekeeping_add(h, "save consumer offsets", b->settings.flushConsumerOffsetInterval, save_offsets, b);
+    housekeeping_add(h, "save topics and groups", SAVE_TABLES_EVERY_MS, save_tables, b);
     housekeeping_add(h, "expire sessions", SESSIONS_EXPIRE_EVERY_MS, expire_sessions, b);
     housekeeping_add(h, "expire queue locks", LOCKS_EXPIRE_EVERY_MS, expire_locks, b);
     housekeeping_add(h, "sample counters", STATS_SAMPLE_EVERY_MS, sample_stats, b);

@@ -1,6 +1,7 @@
 /* topics.c - the topic table.
  *
- * File config/topics.json, saved at every change before the change is answered. A topic of the topic document
+ * File config/topics.json, saved at every change before the change is answered (retry topics of a heartbeat:
+ * once for all of them). A topic of the topic document
  * carries the attribute "source":"document" there, so that it is not served after it left the document while
  * the broker was down.
  *
@@ -72,6 +73,7 @@ struct topic_table {
     bool sorted; /* the order of `topics` is that of their names */
 
     pthread_mutex_t save_mutex; /* one writer of the file at a time */
+    atomic_bool unsaved;        /* the table has what the file has not */
 };
 
 /* --- names --- */
@@ -309,11 +311,21 @@ static void save(struct topic_table *t)
     struct buf text = {0};
     struct errbuf eb = {0};
     pthread_mutex_lock(&t->save_mutex);
+    atomic_store(&t->unsaved, false);
     topic_table_print(t, PERM_BIT_READ | PERM_BIT_WRITE, &text);
-    if (config_file_save(t->settings->storePathRootDir, TOPIC_FILE, buf_slice(&text), &eb) != 0)
+    if (config_file_save(t->settings->storePathRootDir, TOPIC_FILE, buf_slice(&text), &eb) != 0) {
         log_error("topics were not saved: %s; a restart before the next save forgets this change", eb.text);
+        atomic_store(&t->unsaved, true);
+    }
     pthread_mutex_unlock(&t->save_mutex);
     buf_fini(&text);
+}
+
+static void changed_save_later(struct topic_table *t)
+{
+    atomic_store(&t->unsaved, true);
+    if (t->on_change != NULL)
+        t->on_change(t->on_change_arg);
 }
 
 static void changed(struct topic_table *t)
@@ -321,6 +333,12 @@ static void changed(struct topic_table *t)
     save(t);
     if (t->on_change != NULL)
         t->on_change(t->on_change_arg);
+}
+
+void topic_table_save(struct topic_table *t)
+{
+    if (atomic_load(&t->unsaved))
+        save(t);
 }
 
 void topic_table_on_change(struct topic_table *t, void (*fn)(void *arg), void *arg)
@@ -368,8 +386,10 @@ static int put_locked(struct topic_table *t, struct slice name, const struct top
     return 0;
 }
 
-static int put(struct topic_table *t, struct slice name, const struct topic_config *config, bool only_create,
-               struct topic **out, struct errbuf *eb)
+enum put_mode { PUT_ANY, ONLY_CREATE, ONLY_CREATE_SAVE_LATER };
+
+static int put(struct topic_table *t, struct slice name, const struct topic_config *config,
+               enum put_mode mode, struct topic **out, struct errbuf *eb)
 {
     bool any = false;
     struct topic *topic = NULL;
@@ -379,9 +399,11 @@ static int put(struct topic_table *t, struct slice name, const struct topic_conf
     if (err != 0)
         return err;
     pthread_rwlock_wrlock(&t->lock);
-    err = put_locked(t, name, config, only_create, &topic, &any, eb);
+    err = put_locked(t, name, config, mode != PUT_ANY, &topic, &any, eb);
     pthread_rwlock_unlock(&t->lock);
-    if (err == 0 && any)
+    if (err == 0 && any && mode == ONLY_CREATE_SAVE_LATER)
+        changed_save_later(t);
+    else if (err == 0 && any)
         changed(t);
     if (err == 0 && out != NULL)
         *out = topic;
@@ -410,7 +432,7 @@ int topic_table_put(struct topic_table *t, struct slice name, const struct topic
                     struct topic **out, struct errbuf *eb)
 {
     int err = check_assigned(t, name, eb);
-    return err != 0 ? err : put(t, name, config, false, out, eb);
+    return err != 0 ? err : put(t, name, config, PUT_ANY, out, eb);
 }
 
 int topic_table_ensure(struct topic_table *t, struct slice name, int32_t queues, int32_t perm,
@@ -419,11 +441,18 @@ int topic_table_ensure(struct topic_table *t, struct slice name, int32_t queues,
     struct topic *topic = topic_table_lookup(t, name);
     if (topic == NULL)
         return put(t, name,
-                   &(struct topic_config){.read_queues = queues, .write_queues = queues, .perm = perm}, true,
-                   out, eb);
+                   &(struct topic_config){.read_queues = queues, .write_queues = queues, .perm = perm},
+                   ONLY_CREATE, out, eb);
     if (out != NULL)
         *out = topic;
     return 0;
+}
+
+int topic_table_ensure_later(struct topic_table *t, struct slice name, int32_t queues, int32_t perm,
+                             struct errbuf *eb)
+{
+    struct topic_config config = {.read_queues = queues, .write_queues = queues, .perm = perm};
+    return topic_table_lookup(t, name) != NULL ? 0 : put(t, name, &config, ONLY_CREATE_SAVE_LATER, NULL, eb);
 }
 
 int topic_table_auto_create(struct topic_table *t, struct slice name, struct slice default_topic,
@@ -449,7 +478,7 @@ int topic_table_auto_create(struct topic_table *t, struct slice name, struct sli
     config.read_queues = config.write_queues = n < 1 ? 1 : n;
     config.perm &= ~PERM_BIT_INHERIT;
     config.sys_flag = 0;
-    return put(t, name, &config, true, out, eb);
+    return put(t, name, &config, ONLY_CREATE, out, eb);
 }
 
 int topic_table_delete(struct topic_table *t, struct slice name, struct errbuf *eb)

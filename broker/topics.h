@@ -50,6 +50,11 @@ int topic_table_auto_create(struct topic_table *t, struct slice name, struct sli
 /* %RETRY%group / %DLQ%group on demand: 0, ERR_INVAL. */
 int topic_table_ensure(struct topic_table *t, struct slice name, int32_t queues, int32_t perm,
                        struct topic **out, struct errbuf *eb);
+/* The same for many at once: the new topics are saved by the next topic_table_save() or change. */
+int topic_table_ensure_later(struct topic_table *t, struct slice name, int32_t queues, int32_t perm,
+                             struct errbuf *eb);
+/* Writes the file if the table has what it has not. Failures are logged. */
+void topic_table_save(struct topic_table *t);
 /* 0; ERR_NOTFOUND; ERR_PERM (the topic document gives it to this broker); ERR_IO (files were left behind: the
  * topic is gone all the same). */
 int topic_table_delete(struct topic_table *t, struct slice name, struct errbuf *eb);

@@ -25,8 +25,8 @@ static bool on_consumer_group(void *arg, struct slice group)
     char retry_topic[300];
     int n = snprintf(retry_topic, sizeof retry_topic, "%%RETRY%%%.*s", SLICE_ARG(group));
     if (n < (int)sizeof retry_topic && config.retry_queues > 0 &&
-        topic_table_ensure(b->topics, slice_of(retry_topic, (size_t)n), config.retry_queues,
-                           PERM_BIT_READ | PERM_BIT_WRITE, NULL, &eb) != 0)
+        topic_table_ensure_later(b->topics, slice_of(retry_topic, (size_t)n), config.retry_queues,
+                                 PERM_BIT_READ | PERM_BIT_WRITE, &eb) != 0)
         log_warn("heartbeat: %s", eb.text);
     return config.notify_ids_changed;
 }
@@ -37,6 +37,7 @@ static void on_heartbeat(void *arg, struct request *req)
     struct errbuf eb = {0};
     int err = session_table_heartbeat(b->sessions, req->conn, req->cmd->version, req->cmd->language,
                                       req->cmd->body, on_consumer_group, b, &eb);
+    topic_table_save(b->topics);
     if (err != 0)
         request_reply_error(req, RESP_SYSTEM_ERROR, "%s", eb.text);
     else
