@@ -7,11 +7,13 @@
 #   examples/quickstart.sh --stop    stops what --keep left running
 #
 # Environment: REGISTRY_PORT (9876), BROKER_PORT (50088). The broker also listens on BROKER_PORT - 2, and each has a console.
+#              QUICKSTART_DIR (build/quickstart), an absolute path: where it builds and where the cluster keeps its files
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
-prefix=$root/build/quickstart/install
-run=$root/build/quickstart/run
+work=${QUICKSTART_DIR:-$root/build/quickstart}
+prefix=$work/install
+run=$work/run
 registry_port=${REGISTRY_PORT:-9876}
 broker_port=${BROKER_PORT:-50088}
 for port in "$registry_port" "$broker_port"; do
@@ -82,10 +84,10 @@ step "1. What CJMQ needs from Debian"
 echo "All there."
 
 step "2. Build and install into $prefix"
-log=$root/build/quickstart/build.log
-mkdir -p "$root/build/quickstart" "$run"
-(cd "$root" && cmake --preset release -B build/quickstart/tree -DCJMQ_TESTS=OFF -DCMAKE_INSTALL_PREFIX="$prefix" &&
-    cmake --build build/quickstart/tree && cmake --install build/quickstart/tree) >"$log" 2>&1 ||
+log=$work/build.log
+mkdir -p "$work"
+(cd "$root" && cmake --preset release -B "$work/tree" -DCJMQ_TESTS=OFF -DCMAKE_INSTALL_PREFIX="$prefix" &&
+    cmake --build "$work/tree" && cmake --install "$work/tree") >"$log" 2>&1 ||
     { tail -n 30 "$log" >&2; fail "the build; the whole output is in $log"; }
 echo "bin/: $(ls "$prefix/bin" | tr '\n' ' ')"
 
@@ -158,7 +160,7 @@ echo
 echo "The registry keeps both documents; the broker took its place from them: master of group jmq102, permission FULL."
 
 step "5. Compile the C examples against the installed library and send messages as app4Product"
-examples=$root/build/quickstart/examples
+examples=$work/examples
 mkdir -p "$examples"
 export PKG_CONFIG_PATH="$prefix/lib/pkgconfig" LD_LIBRARY_PATH="$prefix/lib"
 for example in producer consumer; do

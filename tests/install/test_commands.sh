@@ -21,62 +21,8 @@ cleanup() {
 }
 trap cleanup EXIT
 
-fail() {
-    echo "FAILED: $*" >&2
-    echo "--- output of the programs" >&2
-    cat "$tmp"/*.out "$logs"/*.log >&2 2>/dev/null
-    exit 1
-}
-
-# Waits until a command succeeds.
-await() {
-    local deadline=$((SECONDS + 20))
-    until "$@" 2>/dev/null; do
-        [ $SECONDS -lt $deadline ] || fail "waited 20 s for: $*"
-        sleep 0.02
-    done
-}
-
-# Prints $1 free ports, below those that the kernel gives to outgoing connections: one of those might be taken again
-# before a program listens on it.
-pick_ports() {
-    python3 - "$1" <<'PYTHON'
-import random, socket, sys
-held = []
-while len(held) < int(sys.argv[1]):
-    try:
-        s = socket.socket()
-        s.bind(("0.0.0.0", random.randrange(20000, 32000)))
-        held.append(s)
-    except OSError:
-        pass
-print(*(s.getsockname()[1] for s in held))
-PYTHON
-}
-
-# expect_status WANTED COMMAND...: runs it with its output in $output.
-expect_status() {
-    local wanted=$1 got
-    shift
-    output=$("$@" 2>&1)
-    got=$?
-    [ $got -eq "$wanted" ] || fail "'$*' ended with status $got instead of $wanted: $output"
-}
-
-expect_output() {
-    case $output in
-        *"$1"*) ;;
-        *) fail "expected '$1' in: $output" ;;
-    esac
-}
-
-# A daemon that was asked to stop ends with status 0 (which a leak under AddressSanitizer spoils).
-expect_clean_end() {
-    wait "$2" || fail "$1 ended with status $?"
-}
-
-listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1"); }
-exists() { [ -s "$1" ]; }
+# shellcheck source=tests/install/common.sh
+. "$tree/tests/install/common.sh"
 
 cmake --install "$build" --prefix "$prefix" >/dev/null || fail "cmake --install"
 for file in bin/mqbroker bin/mqregistry bin/mqnamesrv bin/mqshutdown bin/mqadmin bin/mqbench lib/cjmq/mqbroker \
