@@ -6,8 +6,10 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "registry/data_folder.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #define LOG_COMPONENT "registry"
 #include "base/log.h"
@@ -89,6 +91,10 @@ static void on_scan(void *arg)
 static int open_data(struct registry *r, struct errbuf *eb)
 {
     struct registry_settings *s = r->settings;
+    int lock = data_folder_lock(s->storePathRootDir, eb);
+    if (lock < 0)
+        return lock;
+    r->folder_lock = lock;
     char *path = mem_printf("%s/registry.db", s->storePathRootDir);
     struct registry_db_options db = {
         .path = path,
@@ -156,6 +162,8 @@ static void registry_free(struct registry *r)
     kv_config_fini(&r->kv);
     documents_free(r->documents);
     registry_db_free(r->db);
+    if (r->folder_lock >= 0)
+        close(r->folder_lock);
     free(r);
 }
 
@@ -164,6 +172,7 @@ int registry_start(struct registry_settings *settings, struct reactor *reactor, 
 {
     struct registry *r = mem_zalloc(sizeof *r);
     r->settings = settings;
+    r->folder_lock = -1;
     r->reactor = reactor;
     r->start_wall_ms = clock_wall_ms();
     r->credentials.user = settings->adminUser;

@@ -22,6 +22,7 @@ struct registry {
     struct reactor *reactor;            /* borrowed */
     int64_t start_wall_ms;
 
+    int folder_lock; /* descriptor; -1: not held */
     struct registry_db *db;
     struct documents *documents;
     struct kv_config kv;

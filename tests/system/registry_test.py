@@ -419,6 +419,19 @@ class RegistryTest(unittest.TestCase):
         self.assertEqual(out.returncode, 1)
         self.assertIn("127.0.0.1:%d" % self.registry.port, out.stderr)
 
+    def start_fails(self, folder):
+        out = subprocess.run([PROGRAM, "--listenPort=0", "--bindAddress=127.0.0.1", "--telnetPort=0", f"--storePathRootDir={folder}",
+                              f"--logDir={self.folder}/other"], capture_output=True, text=True, timeout=WAIT_S, check=False)
+        self.assertEqual(out.returncode, 1, out.stderr)
+        return out.stderr
+
+    def test_second_instance_on_the_same_folder_is_refused(self):
+        self.assertIn(f"{self.folder}/data/lock is locked: another registry uses this folder", self.start_fails(self.folder + "/data"))
+
+    def test_folder_that_cannot_be_made_is_named_at_start(self):
+        open(self.folder + "/file", "w", encoding="utf-8").close()
+        self.assertIn(f"cannot create folder {self.folder}/file", self.start_fails(self.folder + "/file/data"))
+
 
 if __name__ == "__main__":
     unittest.main()
