@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -366,13 +367,17 @@ static void on_walk_task(void *arg)
 
 void transaction_walk_begin(struct transaction_walk *w)
 {
-    if (w->active)
-        return;
+    assert(!w->active);
     w->active = true;
     w->after = -1;
     w->before = transactions_ends(w->owner->broker).half_offset;
     w->found_count = w->found_next = 0;
     walk_pump(w);
+}
+
+bool transaction_walk_active(const struct transaction_walk *w)
+{
+    return w->active;
 }
 
 struct transaction_walk *transaction_walk_new(struct transactions *t)

@@ -429,10 +429,11 @@ static void on_tick(void *arg)
         return;
     save_position(t);
     int64_t now = clock_mono_ms();
-    if (now < t->next_walk_ms)
-        return;
-    t->next_walk_ms = now + t->broker->settings.transactionCheckInterval;
-    transaction_walk_begin(t->walk);
+    if (!transaction_walk_active(t->walk) && now >= t->next_walk_ms)
+        transaction_walk_begin(t->walk);
+    /* Counted from a walk's end, so that a producer has that long for its answer. */
+    if (transaction_walk_active(t->walk) || now >= t->next_walk_ms)
+        t->next_walk_ms = now + t->broker->settings.transactionCheckInterval;
 }
 
 struct transactions *transactions_new(struct broker *b, transaction_ask_fn ask)

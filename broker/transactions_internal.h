@@ -56,8 +56,9 @@ int64_t transactions_repair_end(struct broker *b);
 
 /* --- transaction_check.c --- */
 struct transaction_walk *transaction_walk_new(struct transactions *t);
-/* Begins to check all transactions that are due; nothing while a walk is under way. Main thread. */
+/* Begins to check all transactions that are due; not while a walk is under way. Main thread, here and below. */
 void transaction_walk_begin(struct transaction_walk *w);
+bool transaction_walk_active(const struct transaction_walk *w);
 void transaction_walk_free(struct transaction_walk *w);
 
 #endif

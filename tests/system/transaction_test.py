@@ -1,4 +1,5 @@
 """Transactions and request-reply against a real broker, with raw frames. MQBROKER names the program; arguments go to unittest."""
+import random
 import shutil
 import tempfile
 import time
@@ -428,6 +429,91 @@ class Restarts(unittest.TestCase):
             self.assertEqual(len(answered), 2000)
             bodies = [r.body for r in await_records(c, "T", 0, 2000)]
             self.assertEqual(sorted(bodies), sorted(b"%d" % i for i in range(2000)))
+
+
+class Crashes(unittest.TestCase):
+    """SIGKILL at random moments of transactions under way, on one store; in the end each committed message is there once."""
+    ROUNDS, WINDOW, QUEUES = 8, 40, 3
+
+    def plan(self, number):
+        return (COMMIT, ROLLBACK, UNKNOWN)[number % 3]  # UNKNOWN: commit when asked
+
+    def answer_questions(self, c):
+        """Tells the broker what it asked, as planned."""
+        for frame in [f for f in c.requests if f.code == CHECK_TRANSACTION]:
+            [record] = decode_records(frame.body)
+            how = ROLLBACK if self.plan(int(record.body)) == ROLLBACK else COMMIT
+            c.post(END_TRANSACTION, {"producerGroup": "tx", "tranStateTableOffset": record.queue_offset, "commitLogOffset": record.phys_offset,
+                                     "commitOrRollback": how, "fromTransactionCheck": "true", "msgId": ""}, flag=ONEWAY)
+            self.asked += 1
+        c.requests.clear()
+
+    def take_answers(self, c, in_flight):
+        while (frame := c.take_frame()) is not None:
+            if not frame.flag & RESPONSE:
+                c.requests.append(frame)
+                continue
+            number = in_flight.pop(frame.opaque)
+            self.assertEqual(frame.code, 0, frame)
+            self.acknowledged.add(number)
+            if self.plan(number) != UNKNOWN:
+                fields = {"producerGroup": "tx", "tranStateTableOffset": frame.ext["queueOffset"], "msgId": "",
+                          "commitLogOffset": int(frame.ext["msgId"][16:], 16), "commitOrRollback": self.plan(number)}
+                for _ in range(2 if number % 7 == 0 else 1):  # now and then twice
+                    c.post(END_TRANSACTION, fields, flag=ONEWAY)
+
+    def run_until(self, c, end_time):
+        in_flight = {}
+        while time.monotonic() < end_time:
+            while len(in_flight) < self.WINDOW:
+                opaque = c.post(*send_request("T", b"%d" % self.next, queue=self.next % self.QUEUES, group="tx", sys_flag=4,
+                                              properties={"TRAN_MSG": "true", "PGROUP": "tx", "UNIQ_KEY": "k%d" % self.next}))
+                in_flight[opaque] = self.next
+                self.next += 1
+            if select.select([c.sock], [], [], 0.05)[0]:
+                self.assertTrue(c.receive())
+            self.take_answers(c, in_flight)
+            self.answer_questions(c)
+
+    def settle(self, broker, c):
+        """Answers questions until the broker has none left."""
+        quiet_since = time.monotonic()
+        while time.monotonic() - quiet_since < 2:
+            if select.select([c.sock], [], [], 0.1)[0]:
+                self.assertTrue(c.receive())
+                while (frame := c.take_frame()) is not None:
+                    c.requests.append(frame)
+                if any(f.code == CHECK_TRANSACTION for f in c.requests):
+                    quiet_since = time.monotonic()
+                self.answer_questions(c)
+
+    def test_each_committed_message_is_there_once_after_kills(self):
+        rng, folder = random.Random(20), tempfile.mkdtemp(prefix="cjmq-transactions-")
+        self.next = self.asked = 0
+        self.acknowledged = set()
+        settings = dict(QUICK, transactionTimeOut=300, mappedFileSizeCommitLog=1 << 20, flushDiskType="SYNC_FLUSH",
+                        mappedFileSizeConsumeQueue=20000, reactorThreads=2)
+        try:
+            for round_number in range(self.ROUNDS + 1):
+                broker = Broker(folder=folder, **settings).start()
+                c = broker.connect()
+                heartbeat(c, "tx")
+                if round_number == self.ROUNDS:
+                    break
+                self.run_until(c, time.monotonic() + rng.uniform(0.2, 1.2))
+                broker.kill()
+            self.settle(broker, c)
+            bodies = [int(r.body) for q in range(self.QUEUES) for r in c.pull_all("T", q)]
+            found = set(bodies)
+            self.assertEqual(len(bodies), len(found), "some were committed twice")
+            self.assertEqual([b for b in bodies if self.plan(b) == ROLLBACK], [])
+            missing = [n for n in self.acknowledged if self.plan(n) != ROLLBACK and n not in found]
+            self.assertEqual(missing, [])
+            self.assertGreater(self.asked, self.ROUNDS)
+            self.assertEqual(broker.stop(), 0)
+        finally:
+            broker.kill() if broker.process else None
+            shutil.rmtree(folder)
 
 
 class Replies(BrokerTest):
