@@ -47,7 +47,8 @@ static void push_end(struct reply_push *p, const struct send_result *stored, boo
     free(p);
 }
 
-static void on_stored(struct broker_lane *lane, const struct send_context *context, const struct send_result *r)
+static void on_stored(struct broker_lane *lane, const struct send_context *context,
+                      const struct send_result *r)
 {
     (void)lane;
     struct reply_push *p;
@@ -146,8 +147,8 @@ enum send_refusal request_reply_submit(struct broker_lane *lane, const struct se
     size_t held = atomic_fetch_add_explicit(&b->replies->held, bytes, memory_order_relaxed);
     if (held + bytes > (uint64_t)b->settings.repliesHeldBytesMax) {
         atomic_fetch_sub_explicit(&b->replies->held, bytes, memory_order_relaxed);
-        errbuf_format(eb, "%zu bytes of replies wait for their requesters, repliesHeldBytesMax=%" PRId64, held,
-                      b->settings.repliesHeldBytesMax);
+        errbuf_format(eb, "%zu bytes of replies wait for their requesters, repliesHeldBytesMax=%" PRId64,
+                      held, b->settings.repliesHeldBytesMax);
         return SEND_BUSY;
     }
     struct reply_push *p = push_new(order);
@@ -158,8 +159,8 @@ enum send_refusal request_reply_submit(struct broker_lane *lane, const struct se
     p->requester = session_table_client_conn(b->sessions, client_id);
     if (p->requester == NULL) {
         snprintf(p->why, sizeof p->why, "push reply message fail, channel of <%.*s> not found: "
-                 "the requester is not online as a producer", (int)(client_id.len < 128 ? client_id.len : 128),
-                 client_id.ptr);
+                 "the requester is not online as a producer",
+                     (int)(client_id.len < 128 ? client_id.len : 128), client_id.ptr);
         store_reply(p);
         return SEND_ACCEPTED;
     }

@@ -153,7 +153,8 @@ static enum send_refusal check_transaction(struct send_lane *l, const struct sen
     }
     if (!l->lane->broker->settings.rejectTransactionMessage)
         return SEND_ACCEPTED;
-    errbuf_format(eb, "the broker[%s] sending transaction message is forbidden: rejectTransactionMessage=true",
+    errbuf_format(eb,
+                  "the broker[%s] sending transaction message is forbidden: rejectTransactionMessage=true",
                   l->lane->broker->settings.brokerIP1);
     return SEND_NO_PERMISSION;
 }
@@ -162,7 +163,7 @@ static enum send_refusal check_directives(struct send_lane *l, const struct send
                                           struct directives *d, struct errbuf *eb)
 {
     read_directives(o->properties, d);
-    /* A consumer that re-sends what it could not process re-sends the properties of a committed message, too. */
+    /* A consumer that re-sends what it could not process re-sends a committed message's properties, too. */
     if (slice_starts_with(o->topic, SLICE_LIT(RETRY_PREFIX)))
         d->transaction = false;
     /* Such a record has no place in a queue, so it is never an ordinary message. */

@@ -83,14 +83,15 @@ int send_stage_message(struct broker_lane *lane, struct store_queue *queue, cons
                        bool wait_flush, send_done_fn done,
                        const struct send_context *context, struct errbuf *eb);
 
-/* The same for several messages, one after the other in the log, the first one's write not after the last one's: a
- * crash leaves all, none, or the first ones as the end of the log. The result counts them all; its queue is the
- * first one's, and only those are woken who wait for that. */
+/* The same for several messages, one after the other in the log, the first one's write not after the last
+ * one's: a crash leaves all, none, or the first ones as the end of the log. The result counts them all; its
+ * queue is the first one's, and only those are woken who wait for that. */
 struct send_piece {
     struct store_queue *queue;
     const struct message *message;
 };
-int send_stage_pieces(struct broker_lane *lane, const struct send_piece *pieces, unsigned count, bool wait_flush,
+int send_stage_pieces(struct broker_lane *lane, const struct send_piece *pieces, unsigned count,
+                      bool wait_flush,
                       send_done_fn done, const struct send_context *context, struct errbuf *eb);
 
 /* --- life: main thread, before the reactors start and after they ended --- */

@@ -351,7 +351,8 @@ int send_lane_too_big(const struct send_lane *l, size_t bytes, struct errbuf *eb
                       " can take", bytes, s->sendBatchBytesMax, s->mappedFileSizeCommitLog);
 }
 
-int send_stage_pieces(struct broker_lane *lane, const struct send_piece *pieces, unsigned count, bool wait_flush,
+int send_stage_pieces(struct broker_lane *lane, const struct send_piece *pieces, unsigned count,
+                      bool wait_flush,
                       send_done_fn done, const struct send_context *context, struct errbuf *eb)
 {
     struct send_lane *l = lane->send;

@@ -1,12 +1,13 @@
-/* transaction_check.c - the walk over transactions that nobody ended: each is appended to the half queue again, and
- * a producer of its group is asked.
+/* transaction_check.c - the walk over transactions that nobody ended: each is appended to the half queue
+ * again, and a producer of its group is asked.
  *
  *   main thread   reads the half message, encodes the question            walk_pump(), check_make()
  *   a lane        appends the copy (or gives the transaction up)          check_stage(), on_check_stored()
  *   conn's lane   asks the producer                                       check_ask()
  *   main thread   goes on with the next one                               on_walk_task()
  *
- * The copy keeps the half queue short: whatever is open moves to its end, so that the saved position moves on too.
+ * The copy keeps the half queue short: whatever is open moves to its end, so that the saved
+ * position moves on too.
  * Threads: as above; a check belongs to one of them at a time.
  * Invariants: 1. At most transactionChecksAtOnce checks exist, each with one encoded message.
  *             2. A check has claimed its transaction until it is moved, released or dropped. */
@@ -52,7 +53,7 @@ struct check {
     bool give_up;
     struct conn *conn;         /* reference; who is asked */
     char msg_id[64];
-    char *bytes;               /* owned: the record under its real topic and queue, with the copy's properties */
+    char *bytes;               /* owned: the record under its real topic and queue, with its new properties */
     struct half half;          /* slices lie in `bytes` */
 };
 
@@ -102,13 +103,14 @@ static int check_encode(struct check *c, const struct half *half, struct errbuf 
     return err;
 }
 
-static int read_half(struct broker *b, const struct transaction *tx, struct read_result *read, struct half *half,
-                     struct errbuf *eb)
+static int read_half(struct broker *b, const struct transaction *tx, struct read_result *read,
+                     struct half *half, struct errbuf *eb)
 {
     struct record record;
     store_read_at(b->store, tx->half_phys, read);
     if (read->status != READ_FOUND)
-        return errbuf_set(eb, ERR_NOTFOUND, "it is not in the log any more: commitLogOffset=%" PRId64, tx->half_phys);
+        return errbuf_set(eb, ERR_NOTFOUND, "it is not in the log any more: commitLogOffset=%" PRId64,
+                          tx->half_phys);
     int err = record_decode(slice_of(read->chunks[0].ptr, read->chunks[0].len), true, &record, eb);
     return err == 0 ? half_parse(&record, half, eb) : err;
 }
@@ -149,7 +151,8 @@ static struct check *check_make(struct transaction_walk *w, struct transaction *
         transaction_table_release(t->table, tx);
         return NULL;
     }
-    log_error("a transaction is lost, its half message cannot be read half=%" PRId64 ": %s", tx->origin, eb.text);
+    log_error("a transaction is lost, its half message cannot be read half=%" PRId64 ": %s", tx->origin,
+              eb.text);
     transaction_table_drop(t->table, tx);
     return NULL;
 }
@@ -309,8 +312,8 @@ static void walk_end(struct transaction_walk *w)
     unsigned given_up = atomic_exchange(&w->given_up, 0), failed = atomic_exchange(&w->failed, 0);
     if (checked + given_up + failed == 0)
         return;
-    log_info("transactions checked count=%u without_producer_online=%u given_up=%u not_now=%u", checked, unasked,
-             given_up, failed);
+    log_info("transactions checked count=%u without_producer_online=%u given_up=%u not_now=%u", checked,
+             unasked, given_up, failed);
     if (given_up > 0)
         log_warn("transactions were given up, transactionCheckMax=%" PRId64
                  " checks were in vain or fileReservedTime is over; their messages are in topic %s count=%u",
@@ -324,7 +327,8 @@ static struct transaction *walk_next(struct transaction_walk *w)
     for (;;) {
         if (w->found_next == w->found_count) {
             w->found_next = 0;
-            w->found_count = transaction_table_due(table, &w->after, w->before, clock_wall_ms(), w->found, FOUND_MAX);
+            w->found_count = transaction_table_due(table, &w->after, w->before, clock_wall_ms(), w->found,
+                                                   FOUND_MAX);
             if (w->found_count == 0)
                 return NULL;
         }

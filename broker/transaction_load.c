@@ -1,7 +1,7 @@
 /* transaction_load.c - which transactions are open, read from the store after a start.
  *
- * Half and op queue are read side by side in the order of the log: a half message opens a transaction (or is a newer
- * copy of one), an op message ends it. So no more is held in memory than was open at one time.
+ * Half and op queue are read side by side in the order of the log: a half message opens a transaction (or is
+ * a newer copy of one), an op message ends it. So no more is held in memory than was open at one time.
  * Threads: the main thread. */
 #include "broker/transactions_internal.h"
 
@@ -82,8 +82,8 @@ static const struct record *cursor_peek(struct cursor *c)
         uint32_t size = c->rest.len < RECORD_FIXED_BYTES ? 0 : get_be32(c->rest.ptr);
         struct errbuf eb = {0};
         if (size > c->rest.len || record_decode(slice_of(c->rest.ptr, size), true, &c->record, &eb) != 0) {
-            log_error("a message of a transaction is damaged, it is left out queue_offset=%" PRId64 ": %s", c->next,
-                      eb.text);
+            log_error("a message of a transaction is damaged, it is left out queue_offset=%" PRId64 ": %s",
+                      c->next, eb.text);
             c->rest = SLICE_NULL;
             c->read.chunk_count = 0;
             c->next++;
@@ -106,8 +106,8 @@ static void take_half(struct transaction_loader *l, const struct record *r)
     struct half half;
     struct errbuf eb = {0};
     if (half_parse(r, &half, &eb) != 0) {
-        log_error("a half message cannot be used, it is left out queue_offset=%" PRId64 ": %s", r->queue_offset,
-                  eb.text);
+        log_error("a half message cannot be used, it is left out queue_offset=%" PRId64 ": %s",
+                  r->queue_offset, eb.text);
         return;
     }
     transaction_table_load(l->table, &(struct transaction){
@@ -170,8 +170,8 @@ static bool find_lonely_commit(struct broker *b, struct read_result *read, struc
     struct record last, origin;
     bool found = false;
     store_read_at(b->store, store_last_record(b->store), read);
-    if (read->status == READ_FOUND && record_decode(slice_of(read->chunks[0].ptr, read->chunks[0].len), true, &last,
-                                                    NULL) == 0
+    if (read->status == READ_FOUND && record_decode(slice_of(read->chunks[0].ptr, read->chunks[0].len), true,
+                                                    &last, NULL) == 0
         && (last.sys_flag & SYSFLAG_TRANS_MASK) == SYSFLAG_TRANS_COMMIT) {
         struct read_result commit = *read; /* keeps `last` readable */
         store_read_at(b->store, last.prepared_transaction_offset, read);
@@ -210,7 +210,8 @@ static void stage_repair(void *arg)
     transactions_fill_op(b, repair->half->record.queue_offset, repair->half->origin, &properties, &body, &op);
     int err = transactions_queue(b, TRANSACTION_OP_TOPIC, &queue, &eb);
     if (err == 0)
-        err = send_stage_message(repair->lane, queue, &op, false, on_repair_stored, &(struct send_context){0}, &eb);
+        err = send_stage_message(repair->lane, queue, &op, false, on_repair_stored,
+                                 &(struct send_context){0}, &eb);
     if (err == 0)
         log_info("the log ended with a committed message, its op message was added half=%" PRId64,
                  repair->half->origin);

@@ -19,7 +19,8 @@ static bool get_number(struct slice properties, const char *name, int64_t min, i
 {
     struct slice text;
     int64_t value;
-    if (!properties_get(properties, name, &text) || slice_to_i64(text, &value) != 0 || value < min || value > max)
+    if (!properties_get(properties, name, &text) || slice_to_i64(text, &value) != 0 || value < min
+        || value > max)
         return false;
     *out = value;
     return true;

@@ -1,8 +1,9 @@
-/* transaction_table.c - a hash by origin, and two lists: those whose half message is on its way, and the others
- * in the order of their newest half message.
+/* transaction_table.c - a hash by origin, and two lists: those whose half message is on its way, and the
+ * others in the order of their newest half message.
  *
  * Threads: any; one mutex.
- * Invariants: 1. `open` is ordered by half_offset; what was loaded stands before everything else, up to load_tail.
+ * Invariants: 1. `open` is ordered by half_offset; what was loaded stands before everything else,
+ *                up to load_tail.
  *             2. A transaction is in `storing` or in `open` and `by_origin`, never in both. */
 #include "broker/transaction_table.h"
 
@@ -205,7 +206,8 @@ unsigned transaction_table_due(struct transaction_table *t, int64_t *after, int6
 {
     unsigned count = 0;
     pthread_mutex_lock(&t->mutex);
-    for (struct transaction *tx = t->open; tx != NULL && tx->half_offset < before && count < max; tx = tx->next) {
+    struct transaction *tx = t->open;
+    for (; tx != NULL && tx->half_offset < before && count < max; tx = tx->next) {
         if (tx->half_offset <= *after)
             continue;
         *after = tx->half_offset;

@@ -65,11 +65,13 @@ void transaction_table_moved(struct transaction_table *t, struct transaction *tx
 /* Forgets and frees it. */
 void transaction_table_drop(struct transaction_table *t, struct transaction *tx);
 
-/* Origins of OPEN transactions with *after < half_offset < before whose checkable_ms has come, at most `max`, in
- * the order of half offsets. *after becomes the last half offset looked at. Returns their number; 0: no more. */
+/* Origins of OPEN transactions with *after < half_offset < before whose checkable_ms has come, at most `max`,
+ * in the order of half offsets. *after becomes the last half offset looked at. Returns their number; 0: no
+ * more. */
 unsigned transaction_table_due(struct transaction_table *t, int64_t *after, int64_t before, int64_t now_ms,
                                int64_t *origins, unsigned max);
-/* Where a restart may go on: everything below is ended. `end`: the ends of both queues as read BEFORE the call. */
+/* Where a restart may go on: everything below is ended. `end`: the ends of both queues as read BEFORE the
+ * call. */
 struct transaction_position transaction_table_position(struct transaction_table *t,
                                                        const struct transaction_position *end);
 /* Whether transaction_table_reserve() takes new ones; at first it does not. */

@@ -1,8 +1,9 @@
 /* transactions.c - prepare and end: half messages into the log, and both ways out of it; the parts' life.
  *
- * Threads: prepare, end and their done functions on the lane's reactor, start, tick and stop on the main thread.
+ * Threads: prepare, end and their done functions on the lane's reactor, start, tick and stop on the
+ * main thread.
  * Invariants: 1. The table has a transaction before its half message is appended and until its op message is.
- *             2. The saved position is one whose reasons are flushed: no crash takes back what it relies on. */
+ *             2. The saved position rests on what is flushed: no crash takes that back. */
 #include "broker/transactions_internal.h"
 
 #include "base/clock.h"
@@ -22,8 +23,8 @@ enum { TICK_MS = 1000 };
 int transactions_queue(struct broker *b, const char *name, struct store_queue **out, struct errbuf *eb)
 {
     struct topic *topic = topic_table_lookup(b->topics, slice_str(name));
-    int err = topic != NULL ? 0 : topic_table_ensure(b->topics, slice_str(name), 1, PERM_BIT_READ | PERM_BIT_WRITE,
-                                                     &topic, eb);
+    int err = topic != NULL ? 0 : topic_table_ensure(b->topics, slice_str(name), 1,
+                                                     PERM_BIT_READ | PERM_BIT_WRITE, &topic, eb);
     if (err != 0)
         return err;
     struct store_queue *queue = topic_queue(topic, 0);
@@ -81,7 +82,8 @@ static void on_half_stored(struct broker_lane *lane, const struct send_context *
     memcpy(&p, context->bytes, sizeof p);
     /* What is stored and not confirmed by the disk in time is a transaction all the same. */
     if (r->err == 0 || r->err == ERR_TIMEOUT)
-        transaction_table_stored(p->owner->table, p->tx, r->queue_offset, r->phys_offsets[0], p->checkable_ms);
+        transaction_table_stored(p->owner->table, p->tx, r->queue_offset, r->phys_offsets[0],
+                                 p->checkable_ms);
     else
         transaction_table_drop(p->owner->table, p->tx);
     struct send_result result = *r;
@@ -90,7 +92,8 @@ static void on_half_stored(struct broker_lane *lane, const struct send_context *
     free(p);
 }
 
-static enum send_refusal stage_half(struct broker_lane *lane, struct store_queue *queue, const struct message *m,
+static enum send_refusal stage_half(struct broker_lane *lane, struct store_queue *queue,
+                                    const struct message *m,
                                     bool wait_flush, struct preparation *p, struct errbuf *eb)
 {
     struct send_context context;
@@ -110,8 +113,9 @@ static enum send_refusal reserve(struct transactions *t, struct transaction **ou
         errbuf_format(eb, "transactionsOpenMax=%" PRId64 " transactions wait for their end",
                       t->broker->settings.transactionsOpenMax);
     else
-        errbuf_format(eb, "this broker does not take transactions now: it has just become the master of its group, "
-                      "or is none");
+        errbuf_format(eb,
+                      "this broker does not take transactions now: it is no master, "
+                      "or has become it this moment");
     return err == ERR_LIMIT ? SEND_BUSY : SEND_NOT_AVAILABLE;
 }
 
@@ -135,7 +139,8 @@ enum send_refusal transactions_prepare(struct broker_lane *lane, const struct me
     enum send_refusal refusal = SEND_ACCEPTED;
     struct transaction *tx = NULL;
     if (record_properties_size(&half) > RECORD_PROPERTIES_MAX) {
-        errbuf_format(eb, "the message properties have %zu bytes with those of a transaction, the format allows %d",
+        errbuf_format(eb,
+                      "the message properties have %zu bytes with those of a transaction, at most %d fit",
                       record_properties_size(&half), RECORD_PROPERTIES_MAX);
         refusal = SEND_MESSAGE_ILLEGAL;
     } else {
@@ -198,12 +203,13 @@ static int find_real_queue(struct broker *b, const struct half *half, struct top
     struct topic_config config = topic_config(*topic);
     if (*queue == NULL && config.write_queues > 0)
         *queue = topic_queue(*topic, half->real_queue_id % config.write_queues);
-    return *queue != NULL ? 0 : errbuf_set(eb, ERR_NOTFOUND, "the topic[%.*s] of the transaction has no queue",
+    return *queue != NULL ? 0 : errbuf_set(eb, ERR_NOTFOUND,
+                                           "the topic[%.*s] of the transaction has no queue",
                                            SLICE_ARG(half->real_topic));
 }
 
-static void fill_real(struct broker *b, const struct half *half, struct topic *topic, struct store_queue *queue,
-                      struct message *out)
+static void fill_real(struct broker *b, const struct half *half, struct topic *topic,
+                      struct store_queue *queue, struct message *out)
 {
     const struct record *r = &half->record;
     *out = (struct message){
@@ -259,7 +265,8 @@ static int find_half(const struct transaction_end *end, const struct read_result
     struct record record;
     if (read->status != READ_FOUND
         || record_decode(slice_of(read->chunks[0].ptr, read->chunks[0].len), true, &record, NULL) != 0)
-        return errbuf_set(eb, ERR_NOTFOUND, "there is no message at commitLogOffset=%" PRId64, end->half_phys);
+        return errbuf_set(eb, ERR_NOTFOUND, "there is no message at commitLogOffset=%" PRId64,
+                          end->half_phys);
     int err = half_parse(&record, half, eb);
     if (err != 0)
         return err;
@@ -283,7 +290,8 @@ static int claim(struct transactions *t, const struct half *half, struct transac
     if (err == ERR_NOTFOUND)
         return errbuf_set(eb, err, "the transaction has ended before: half message %" PRId64, half->origin);
     if (err != 0)
-        return errbuf_set(eb, err, "the transaction is being ended or checked at this moment: half message %" PRId64,
+        return errbuf_set(eb, err,
+                          "the transaction is being ended or checked at this moment: half message %" PRId64,
                           half->origin);
     return 0;
 }

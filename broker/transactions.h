@@ -2,20 +2,22 @@
  *
  *   prepare   the message goes to the half topic, with its real topic in its properties
  *   end       commit: the real message and an op message, both in one append; rollback: the op message alone
- *   check     a transaction that nobody ended: its half message is appended again, and a producer of the group is
- *             asked; after transactionCheckMax times it goes to TRANS_CHECK_MAX_TIME_TOPIC
+ *   check     a transaction that nobody ended: its half message is appended again, and a producer of the
+ *             group is asked; after transactionCheckMax times it goes to TRANS_CHECK_MAX_TIME_TOPIC
  *
- * The log is the truth: at start, half and op queue are read from the consumer offsets of CID_RMQ_SYS_TRANS on, and
- * what has a half message and no op message is open again. A transaction ends once: its copies share one origin,
- * and who ends it claims it first (transaction_table.h).
+ * The log is the truth: at start, half and op queue are read from the consumer offsets of CID_RMQ_SYS_TRANS
+ * on, and what has a half message and no op message is open again. A transaction ends once: its copies share
+ * one origin, and who ends it claims it first (transaction_table.h).
  *
- * What a crash can do: real and op message leave in one write, the real one first. If the machine stops between
- * the two, the real message is the last record of the log; transactions_start() sees that and adds the op message
- * before a producer could be asked. A commit that the producer sent and that never arrived (oneway), or whose
- * append a crash undid, is asked for again by the check. With ASYNC_FLUSH a machine that loses power may lose half,
- * real and op message like any other; what a consumer saw before may then come again under the same key.
+ * What a crash can do: real and op message leave in one write, the real one first. If the machine stops
+ * between the two, the real message is the last record of the log; transactions_start() sees that and adds
+ * the op message before a producer could be asked. A commit that the producer sent and that never arrived
+ * (oneway), or whose append a crash undid, is asked for again by the check. With ASYNC_FLUSH a machine that
+ * loses power may lose half, real and op message like any other; what a consumer saw before may then come
+ * again under the same key.
  *
- * Threads: prepare and end on the lane's reactor; start, stop on the main thread; load and check run there too. */
+ * Threads: prepare and end on the lane's reactor; start, stop on the main thread; load and check run there
+ * too. */
 #ifndef CJMQ_BROKER_TRANSACTIONS_H
 #define CJMQ_BROKER_TRANSACTIONS_H
 
@@ -45,7 +47,7 @@ struct transaction_end {
 enum transaction_outcome {
     TRANSACTION_ACCEPTED,   /* done() will be called; the transaction has ended unless it gets an error */
     TRANSACTION_NO_MASTER,  /* this broker is a slave */
-    TRANSACTION_REFUSED,    /* no such half message, not of this group, ended before, or no room; eb says which */
+    TRANSACTION_REFUSED,    /* no such half message, not of this group, ended before, no room: eb says */
 };
 enum transaction_outcome transactions_end(struct broker_lane *lane, const struct transaction_end *end,
                                           send_done_fn done, const struct send_context *context,
@@ -58,7 +60,8 @@ unsigned transactions_open_count(struct broker *b);
 struct transactions *transactions_new(struct broker *b, transaction_ask_fn ask);
 /* After the reactors started, before clients are served. The rest of the store is read by the main loop. */
 void transactions_start(struct transactions *t);
-/* Begins no more checks; saves the position. Before the lanes are drained. NULL is allowed, here and below. */
+/* Begins no more checks; saves the position. Before the lanes are drained. NULL is allowed, here and below.
+ * */
 void transactions_stop(struct transactions *t);
 /* After all reactors were freed. */
 void transactions_free(struct transactions *t);

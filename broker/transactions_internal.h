@@ -36,7 +36,8 @@ struct transactions {
 
 /* Queue 0 of one of the topics above, made on first use. 0, or ERR_* with the reason. Any thread. */
 int transactions_queue(struct broker *b, const char *topic, struct store_queue **out, struct errbuf *eb);
-/* The durable ends of half and op queue; zeroes while there are none. The op queue is looked at first. Any thread. */
+/* The durable ends of half and op queue; zeroes while there are none. The op queue is looked at first. Any
+ * thread. */
 struct transaction_position transactions_ends(struct broker *b);
 /* Fills the op message of a half message; its slices live as long as the bufs. */
 void transactions_fill_op(struct broker *b, int64_t half_offset, int64_t origin, struct buf *properties,
@@ -56,7 +57,8 @@ int64_t transactions_repair_end(struct broker *b);
 
 /* --- transaction_check.c --- */
 struct transaction_walk *transaction_walk_new(struct transactions *t);
-/* Begins to check all transactions that are due; not while a walk is under way. Main thread, here and below. */
+/* Begins to check all transactions that are due; not while a walk is under way. Main thread, here and below.
+ * */
 void transaction_walk_begin(struct transaction_walk *w);
 bool transaction_walk_active(const struct transaction_walk *w);
 void transaction_walk_free(struct transaction_walk *w);

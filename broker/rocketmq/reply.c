@@ -1,8 +1,9 @@
 /* reply.c - SEND_REPLY_MESSAGE (324) and SEND_REPLY_MESSAGE_V2 (325) from who replies, and
  * PUSH_REPLY_MESSAGE_TO_CLIENT (326) to who asked: spec rocketmq-protocol.md 3.9.
  *
- * The requester is found by property REPLY_TO_CLIENT. Its answer to 326 decides about the answer to 324 or 325; that
- * the reply was stored shows in the offsets only. Threads: the replier's and the requester's lane. */
+ * The requester is found by property REPLY_TO_CLIENT. Its answer to 326 decides about the answer to 324 or
+ * 325; that the reply was stored shows in the offsets only.
+ * Threads: the replier's and the requester's lane. */
 #include "broker/rocketmq/send_header.h"
 
 #include "base/clock.h"
@@ -24,9 +25,11 @@ static void on_requester_answered(void *arg, int err, const struct command *answ
         return;
     }
     if (err != 0)
-        snprintf(why, sizeof why, "push reply message fail: the requester did not take it, %s", err_text(err));
+        snprintf(why, sizeof why, "push reply message fail: the requester did not take it, %s",
+                 err_text(err));
     else
-        snprintf(why, sizeof why, "push reply message fail: the requester answered code %d %.*s", (int)answer->code,
+        snprintf(why, sizeof why, "push reply message fail: the requester answered code %d %.*s",
+                 (int)answer->code,
                  (int)(answer->remark.len < 100 ? answer->remark.len : 100), answer->remark.ptr);
     request_reply_pushed(arg, why);
 }
@@ -68,8 +71,8 @@ static void push_to_requester(struct broker *b, struct conn *requester, const st
         FIELD_TEXT("storeHost", slice_str(net_addr_format(identity_store_host(b->identity), store_host))),
         FIELD_NUM("storeTimestamp", clock_wall_ms()),
     };
-    conn_send_request(requester, REQ_PUSH_REPLY_MESSAGE_TO_CLIENT, fields, sizeof fields / sizeof *fields, o->body,
-                      b->settings.replyPushTimeoutMs, on_requester_answered, push);
+    conn_send_request(requester, REQ_PUSH_REPLY_MESSAGE_TO_CLIENT, fields, sizeof fields / sizeof *fields,
+                      o->body, b->settings.replyPushTimeoutMs, on_requester_answered, push);
     buf_fini(&properties);
 }
 
@@ -115,7 +118,8 @@ static void on_reply(void *arg, struct request *req)
     struct broker *b = arg;
     const struct command *cmd = req->cmd;
     struct broker_lane *lane = broker_lane_of(b, req->conn);
-    struct send_order order = {.max_reconsume_times = -1, .born_host = conn_peer_addr(req->conn), .body = cmd->body};
+    struct send_order order = {.max_reconsume_times = -1, .born_host = conn_peer_addr(req->conn),
+        .body = cmd->body};
     struct errbuf eb = {0};
     bool batch = false;
     struct reply_handle handle = request_defer(req);

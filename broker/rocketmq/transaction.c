@@ -1,5 +1,6 @@
 /* transaction.c - END_TRANSACTION (37) from producers, CHECK_TRANSACTION_STATE (39) to them: spec
- * rocketmq-protocol.md 3.12. Clients send 37 oneway: what is refused then is only counted on by the next check.
+ * rocketmq-protocol.md 3.12. Clients send 37 oneway: what is refused then is left to the
+ * next check.
  * Threads: the connection's lane. */
 #include "broker/rocketmq/frontend.h"
 #include "broker/transactions.h"
@@ -12,7 +13,8 @@
 /* Field commitOrRollback: the transaction bits of a sysFlag. */
 enum { END_UNKNOWN = 0, END_COMMIT = SYSFLAG_TRANS_COMMIT, END_ROLLBACK = SYSFLAG_TRANS_ROLLBACK };
 
-static void on_end_done(struct broker_lane *lane, const struct send_context *context, const struct send_result *r)
+static void on_end_done(struct broker_lane *lane, const struct send_context *context,
+                        const struct send_result *r)
 {
     (void)lane;
     struct reply_handle handle;
@@ -31,12 +33,13 @@ static void end_transaction(struct broker *b, struct request *req, const struct 
     struct send_context context;
     struct reply_handle handle = request_defer(req);
     memcpy(context.bytes, &handle, sizeof handle);
-    enum transaction_outcome outcome = transactions_end(broker_lane_of(b, req->conn), end, on_end_done, &context,
-                                                        &eb);
+    enum transaction_outcome outcome = transactions_end(broker_lane_of(b, req->conn), end, on_end_done,
+                                                        &context, &eb);
     if (outcome == TRANSACTION_ACCEPTED)
         return;
     log_debug("a transaction was not ended, client=%s: %s", conn_peer_text(req->conn), eb.text);
-    reply_handle_send_error(&handle, outcome == TRANSACTION_NO_MASTER ? RESP_SLAVE_NOT_AVAILABLE : RESP_SYSTEM_ERROR,
+    reply_handle_send_error(&handle,
+                            outcome == TRANSACTION_NO_MASTER ? RESP_SLAVE_NOT_AVAILABLE : RESP_SYSTEM_ERROR,
                             "%s", eb.text);
 }
 

@@ -37,7 +37,8 @@ static void test_half_print_check_counts_and_names_the_origin(void **state)
     (void)state;
     struct half half;
     struct buf out = {0};
-    struct record first = half_record(SLICE_LIT(P("PGROUP", "g") P("REAL_TOPIC", "T") P("REAL_QID", "3")), 40);
+    struct record first = half_record(SLICE_LIT(P("PGROUP", "g") P("REAL_TOPIC", "T") P("REAL_QID", "3")),
+                                      40);
     assert_int_equal(half_parse(&first, &half, NULL), 0);
     assert_int_equal(half.origin, 40);
     assert_int_equal(half.check_times, 0);
@@ -49,7 +50,8 @@ static void test_half_print_check_counts_and_names_the_origin(void **state)
     assert_int_equal(half.real_queue_id, 3);
     struct buf again = {0};
     half_print_check(&half, &again);
-    assert_text(&again, P("PGROUP", "g") P("REAL_TOPIC", "T") P("REAL_QID", "3") P("TRANSACTION_CHECK_TIMES", "2")
+    assert_text(&again, P("PGROUP", "g") P("REAL_TOPIC", "T") P("REAL_QID", "3") P("TRANSACTION_CHECK_TIMES",
+                                                                                   "2")
                 P("TRAN_PREPARED_QUEUE_OFFSET", "40"));
     buf_fini(&out);
 }
@@ -91,10 +93,12 @@ static void test_half_checkable_is_the_messages_immunity_or_the_timeout(void **s
     (void)state;
     assert_int_equal(half_checkable_ms(SLICE_LIT(""), 1000, 2000, 6000), 7000);
     assert_int_equal(half_checkable_ms(SLICE_LIT(""), 9000, 2000, 6000), 8000); /* a clock that is ahead */
-    assert_int_equal(half_checkable_ms(SLICE_LIT(P("CHECK_IMMUNITY_TIME_IN_SECONDS", "30")), 1000, 2000, 6000), 31000);
-    assert_int_equal(half_checkable_ms(SLICE_LIT(P("CHECK_IMMUNITY_TIME_IN_SECONDS", "-1")), 1000, 2000, 6000), 7000);
-    assert_int_equal(half_checkable_ms(SLICE_LIT(P("CHECK_IMMUNITY_TIME_IN_SECONDS", "9223372036854775807")), 1000,
-                                       2000, 6000), 7000);
+    assert_int_equal(half_checkable_ms(SLICE_LIT(P("CHECK_IMMUNITY_TIME_IN_SECONDS", "30")), 1000, 2000,
+                                       6000), 31000);
+    assert_int_equal(half_checkable_ms(SLICE_LIT(P("CHECK_IMMUNITY_TIME_IN_SECONDS", "-1")), 1000, 2000,
+                                       6000), 7000);
+    assert_int_equal(half_checkable_ms(SLICE_LIT(P("CHECK_IMMUNITY_TIME_IN_SECONDS", "9223372036854775807")),
+                                       1000, 2000, 6000), 7000);
 }
 
 static void assert_origins(struct slice body, struct slice properties, const char *expected)

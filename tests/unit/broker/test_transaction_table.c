@@ -30,7 +30,8 @@ static struct transaction *reserve(struct transaction_table *t, int64_t half_flo
 
 static void add(struct transaction_table *t, int64_t half_offset, int64_t op_floor, int64_t checkable_ms)
 {
-    transaction_table_stored(t, reserve(t, half_offset, op_floor), half_offset, half_offset * 1000, checkable_ms);
+    transaction_table_stored(t, reserve(t, half_offset, op_floor), half_offset, half_offset * 1000,
+                             checkable_ms);
 }
 
 static struct transaction *claim(struct transaction_table *t, int64_t origin, enum transaction_state state)

@@ -1,4 +1,5 @@
-/* test_transactions.c - prepare and end inside a broker: one append for both messages of a commit, claims, failures. */
+/* test_transactions.c - prepare and end inside a broker: one append for both messages of a commit, claims,
+ * failures. */
 #include "../testing.h"
 
 #include "broker/transaction_messages.h"
@@ -58,7 +59,8 @@ static void prepare(struct broker *b, struct prepared *p)
     struct read_result read;
     struct read_limits limits = {1, 1, 1};
     struct record r;
-    store_read(b->store, queue_of(b, TRANSACTION_HALF_TOPIC, 0), p->send.queue_offset, &limits, NULL, NULL, &read);
+    store_read(b->store, queue_of(b, TRANSACTION_HALF_TOPIC, 0), p->send.queue_offset, &limits, NULL, NULL,
+               &read);
     assert_int_equal(read.status, READ_FOUND);
     assert_int_equal(record_decode(slice_of(read.chunks[0].ptr, read.chunks[0].len), true, &r, NULL), 0);
     p->phys = r.phys_offset;
@@ -89,7 +91,8 @@ static void submit_ends(void *arg)
 static struct transaction_end end_of(const struct prepared *p, bool commit)
 {
     return (struct transaction_end){
-        .app = SLICE_LIT("producer"), .half_offset = p->send.queue_offset, .half_phys = p->phys, .commit = commit};
+        .app = SLICE_LIT("producer"), .half_offset = p->send.queue_offset, .half_phys = p->phys,
+            .commit = commit};
 }
 
 static void run_ends(struct broker *b, unsigned lane, struct ends *e)
