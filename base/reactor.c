@@ -191,6 +191,14 @@ void reactor_call(struct reactor *r, reactor_fn fn, void *arg)
 
 /* --- life --- */
 
+/* The loop has been woken: its callbacks see the time of now, not of before the sleep. */
+static void on_woken(struct ev_loop *loop)
+{
+    struct reactor *r = ev_userdata(loop);
+    r->now_ms = clock_mono_ms();
+    ev_invoke_pending(loop);
+}
+
 struct reactor *reactor_new(const char *name, unsigned index)
 {
     struct reactor *r = mem_zalloc(sizeof *r);
@@ -199,6 +207,8 @@ struct reactor *reactor_new(const char *name, unsigned index)
         fprintf(stderr, "reactor %s: cannot create an epoll descriptor (too many open files?)\n", name);
         abort();
     }
+    ev_set_userdata(r->loop, r);
+    ev_set_invoke_pending_cb(r->loop, on_woken);
     r->index = index;
     snprintf(r->name, sizeof r->name, "%s", name);
     link_init(&r->ios);
@@ -248,7 +258,6 @@ void reactor_run(struct reactor *r)
         bool sleepless = r->again || tasks_waiting(r);
         r->again = false;
         ev_run(r->loop, sleepless ? EVRUN_NOWAIT : EVRUN_ONCE);
-        r->now_ms = clock_mono_ms();
     }
     atomic_store(&r->stopping, false); /* it may run again */
     current = outer;

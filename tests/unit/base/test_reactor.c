@@ -356,7 +356,7 @@ static void test_reactor_io_freed_in_the_same_round_is_not_called(void **state)
 struct timer_test {
     struct reactor *r;
     struct reactor_timer *timer;
-    int64_t started_ms;
+    int64_t started_ms, due_ms;
     int calls;
 };
 
@@ -428,6 +428,28 @@ static void test_reactor_timer_started_before_run_counts_from_its_start(void **s
     reactor_free(t.r);
 }
 
+static void on_due(void *arg)
+{
+    struct timer_test *t = arg;
+    t->calls++;
+    t->due_ms = reactor_now_ms(t->r);
+    reactor_stop(t->r);
+}
+
+/* Who asks in a callback whether a deadline is over must not be told the time before the loop slept. */
+static void test_reactor_now_ms_in_a_callback_counts_the_sleep(void **state)
+{
+    (void)state;
+    struct timer_test t = {.r = reactor_new("now", 0)};
+    t.timer = reactor_timer_new(t.r, on_due, &t);
+    int64_t start = clock_mono_ms();
+    reactor_timer_start(t.timer, 50, 0);
+    reactor_run(t.r);
+    assert_int_equal(t.calls, 1);
+    assert_true(t.due_ms >= start + 48);
+    reactor_free(t.r);
+}
+
 static void on_now(void *arg)
 {
     struct timer_test *t = arg;
@@ -479,6 +501,7 @@ int main(void)
         cmocka_unit_test(test_reactor_timer_repeats_until_freed),
         cmocka_unit_test(test_reactor_timer_restart_replaces_and_stop_cancels),
         cmocka_unit_test(test_reactor_timer_started_before_run_counts_from_its_start),
+        cmocka_unit_test(test_reactor_now_ms_in_a_callback_counts_the_sleep),
         cmocka_unit_test(test_reactor_now_ms_stands_within_a_round),
         cmocka_unit_test(test_reactor_runs_again_after_stop),
     };
