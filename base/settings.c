@@ -206,9 +206,9 @@ static int def_assign(struct setting_def *def, void *base, struct slice text, co
         free(*(char **)field);
         *(char **)field = copy;
     } else if (def->type == SETTING_BOOL) {
-        *(bool *)field = value.flag;
+        __atomic_store_n((bool *)field, value.flag, __ATOMIC_RELAXED); /* others may be reading it: one word */
     } else {
-        *(int64_t *)field = value.number;
+        __atomic_store_n((int64_t *)field, value.number, __ATOMIC_RELAXED);
     }
     char *origin_copy = mem_strdup(origin);
     free((char *)def->origin);

@@ -301,6 +301,7 @@ static int start_parts(struct broker *b, struct errbuf *eb)
 
 int broker_start(struct broker *b, struct errbuf *eb)
 {
+    pthread_mutex_init(&b->settings_mutex, NULL);
     int err = start_parts(b, eb);
     if (err != 0) {
         broker_stop(b);
@@ -347,4 +348,5 @@ void broker_stop(struct broker *b)
     transactions_free(b->transactions);
     request_replies_free(b->replies);
     free(b->server_reactors);
+    pthread_mutex_destroy(&b->settings_mutex);
 }

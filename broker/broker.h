@@ -26,6 +26,7 @@
 #include "remoting/server.h"
 #include "store/store.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 struct console;
@@ -48,6 +49,7 @@ struct broker {
     struct broker_settings settings; /* effective; numbers and booleans may change by UPDATE_BROKER_CONFIG */
     struct setting_def *setting_defs;
     size_t setting_count;
+    pthread_mutex_t settings_mutex; /* one change of settings at a time */
 
     struct identity *identity;
     struct store *store;

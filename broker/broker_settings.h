@@ -1,5 +1,5 @@
 /* broker_settings.h - every setting of mqbroker, one table; names are RocketMQ's where it has one. docs/configuration.md is made from it.
- * Threads: written before the threads start; later only by UPDATE_BROKER_CONFIG on reactor 0 (numbers and booleans, each one word). */
+ * Threads: written before the threads start; later only by UPDATE_BROKER_CONFIG, one at a time (numbers and booleans, each one word). */
 #ifndef CJMQ_BROKER_SETTINGS_H
 #define CJMQ_BROKER_SETTINGS_H
 

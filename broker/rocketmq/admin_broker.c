@@ -82,7 +82,10 @@ static void on_update_config(void *arg, struct request *req)
     if (!admin_may_change(b, req))
         return;
     struct config_change change = {.broker = b, .code = RESP_SYSTEM_ERROR};
-    if (properties_parse(req->cmd->body, change_setting, &change) != 0)
+    pthread_mutex_lock(&b->settings_mutex);
+    int err = properties_parse(req->cmd->body, change_setting, &change);
+    pthread_mutex_unlock(&b->settings_mutex);
+    if (err != 0)
         request_reply_error(req, change.code, "%s", change.eb.text);
     else
         request_reply_ok(req);

@@ -1,12 +1,13 @@
 """Clients that mean harm, or do not know better, against a real broker. MQBROKER names the program; arguments go to
 unittest."""
 import json
+import threading
 import time
 import unittest
 
 from rmq import *
 
-LOCK = 41
+UPDATE_CONFIG, LOCK = 25, 41
 
 
 def heartbeat(client_id, groups):
@@ -81,6 +82,22 @@ class Hostile(unittest.TestCase):
                   {"topic": "Small", "queueId": -1}, good]
         answer = self.c.call(LOCK, {}, json.dumps({"consumerGroup": "g", "clientId": "c", "mqSet": queues}).encode())
         self.assertEqual((answer.code, json.loads(answer.body)), (0, {"lockOKMQSet": [good]}))
+
+
+class SeveralLanes(unittest.TestCase):
+    def test_settings_changed_by_several_clients_at_once(self):
+        """Each change frees what the one before had noted: two at once once freed it twice."""
+        with Broker(reactorThreads=4) as broker:
+            def change(connection):
+                for size in range(2000):
+                    answers.append(connection.call(UPDATE_CONFIG, {}, b"maxMessageSize=%d\n" % (4000000 + size)).code)
+            answers = []
+            threads = [threading.Thread(target=change, args=(broker.connect(),)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            self.assertEqual((len(answers), set(answers)), (8000, {0}))
 
 
 if __name__ == "__main__":
