@@ -214,6 +214,7 @@ static int start_server(struct broker *b, struct errbuf *eb)
         .frame_bytes_max = (uint32_t)s->frameBytesMax,
         .connections_max = (unsigned)s->connectionsMax,
         .unsent_bytes_max = (size_t)s->connectionUnsentBytesMax,
+        .buffered_bytes_max = (size_t)s->connectionsBufferedBytesMax,
         .pending_requests_max = (unsigned)s->connectionPendingMax,
         .idle_timeout_ms = s->serverChannelMaxIdleTimeSeconds * 1000,
     };

@@ -36,6 +36,7 @@
     I(frameBytesMax, 16777216, 65536, 1073741824, "bytes", "largest request")                                                  \
     I(connectionsMax, 10000, 1, 10000000, "", "client connections")                                                            \
     I(connectionUnsentBytesMax, 33554432, 65536, 4294967296, "bytes", "replies kept for a client that does not read")          \
+    I(connectionsBufferedBytesMax, 268435456, 1048576, 1099511627776, "bytes", "unfinished requests and unsent replies of all clients of one event loop") \
     I(connectionPendingMax, 65536, 1, 10000000, "", "requests of one connection under way")                                    \
     I(serverChannelMaxIdleTimeSeconds, 120, 1, 86400, "s", "idle connections are closed")                                      \
     I(clientExpireMs, 120000, 1000, 86400000, "ms", "a client without heartbeat is forgotten")                                 \

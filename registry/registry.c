@@ -146,6 +146,7 @@ static int start_server(struct registry *r, struct errbuf *eb)
         .frame_bytes_max = (uint32_t)s->frameBytesMax,
         .connections_max = (unsigned)s->connectionsMax,
         .unsent_bytes_max = (size_t)s->connectionUnsentBytesMax,
+        .buffered_bytes_max = (size_t)s->connectionsBufferedBytesMax,
         .idle_timeout_ms = s->serverChannelMaxIdleTimeSeconds * 1000,
     };
     return remoting_server_start(&options, &addr, 1, &r->server, eb);

@@ -17,6 +17,8 @@
     I(connectionsMax, 10000, 1, 10000000, "", "connections of brokers and clients")                         \
     I(connectionUnsentBytesMax, 33554432, 65536, 4294967296, "bytes",                                       \
       "replies kept for a peer that does not read")                                                         \
+    I(connectionsBufferedBytesMax, 268435456, 1048576, 1099511627776, "bytes",                              \
+      "unfinished requests and unsent replies of all peers")                                                \
     I(serverChannelMaxIdleTimeSeconds, 120, 1, 86400, "s", "idle connections are closed")                   \
     /* console and files */                                                                                 \
     I(telnetPort, -1, -1, 65535, "port",                                                                    \

@@ -129,7 +129,8 @@ struct remoting_server_options {
     size_t buffered_bytes_max; /* per reactor, over all connections: unfinished frames and copied bytes not
                                   sent; default 256 MiB when 0. Above it a connection is read only while it
                                   has nothing unsent, and large unfinished frames are closed, counted as
-                                  too_big and logged */
+                                  too_big and logged. The same limit again for the memory behind borrowed
+                                  chunks (4 KiB each), above which only reading stops so */
     unsigned pending_requests_max; /* per connection: requests taken (deferred) and not answered; reading
                                       pauses above; default 65536 */
     int64_t idle_timeout_ms; /* no traffic in either direction; default 120000 when 0; negative: never */
