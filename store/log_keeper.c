@@ -215,17 +215,19 @@ static int64_t fill_pause_ms(struct store *s)
     return FILL_PAUSE_MAX_MS;
 }
 
-static void age_touched(struct store *s)
+/* Begins a new period when it is time; true then. */
+static bool age_touched(struct store *s)
 {
     int64_t now = clock_mono_ms();
     if (now - s->keeper.rotated_ms < ROTATE_MS)
-        return;
+        return false;
     s->keeper.rotated_ms = now;
     struct log_segment *seg;
     for (unsigned i = 0; (seg = commitlog_segment_nth(&s->log, i)) != NULL; i++) {
         atomic_store_explicit(&seg->touched[1], atomic_exchange(&seg->touched[0], 0), memory_order_relaxed);
         segment_unref(seg);
     }
+    return true;
 }
 
 /* --- readers --- */
@@ -303,8 +305,9 @@ static void let_go(struct log_segment *seg, int c, int64_t chunk_bytes)
     (void)file_drop_cache(seg->fd, at, bytes);
 }
 
-/* Writes back and drops what it can of one segment; true when all of it is dropped. */
-static bool let_go_of_segment(struct store *s, struct log_segment *seg)
+/* Writes back and drops what it can of one segment; true when all of it is settled. A chunk is dropped, and once
+ * more in a later period: the kernel says nothing of pages that it could not let go of. */
+static bool let_go_of_segment(struct store *s, struct log_segment *seg, bool new_period)
 {
     int64_t chunk_bytes = seg->bytes / SEGMENT_CHUNKS, written = commitlog_written(&s->log);
     int64_t indexed = indexer_position(&s->indexer);
@@ -317,16 +320,18 @@ static bool let_go_of_segment(struct store *s, struct log_segment *seg)
             seg->written_back |= bit;
             (void)file_sync_range_start(seg->fd, c * chunk_bytes, chunk_bytes);
         }
-        if ((seg->dropped & bit) != 0 || end > written - s->opt.page_drop_behind_bytes || end > indexed ||
-            reader_near(seg, c))
+        bool again = (seg->dropped & bit) != 0;
+        if ((seg->settled & bit) != 0 || (again && !new_period) ||
+            end > written - s->opt.page_drop_behind_bytes || end > indexed || reader_near(seg, c))
             continue;
         seg->dropped |= bit;
+        seg->settled |= again ? bit : 0;
         let_go(seg, c, chunk_bytes);
     }
-    return seg->dropped == UINT64_MAX;
+    return seg->settled == UINT64_MAX;
 }
 
-static void let_go_behind(struct store *s)
+static void let_go_behind(struct store *s, bool new_period)
 {
     struct log_keeper *k = &s->keeper;
     if (s->opt.page_drop_behind_bytes <= 0 || s->log.file_bytes / SEGMENT_CHUNKS < DROP_CHUNK_MIN)
@@ -339,7 +344,7 @@ static void let_go_behind(struct store *s)
         struct log_segment *seg = commitlog_segment_at(&s->log, at);
         if (seg == NULL)
             return;
-        all = (seg->dropped == UINT64_MAX || let_go_of_segment(s, seg)) && all;
+        all = (seg->settled == UINT64_MAX || let_go_of_segment(s, seg, new_period)) && all;
         if (all)
             k->drop_from = segment_end(seg);
         segment_unref(seg);
@@ -358,8 +363,7 @@ static void *keeper_main(void *arg)
         pthread_mutex_unlock(&k->lock);
         keep_file_ahead(s);
         serve_all_readers(s);
-        age_touched(s);
-        let_go_behind(s);
+        let_go_behind(s, age_touched(s));
         bool filled = fill_some(s);
         int64_t written = commitlog_written(&s->log);
         bool appends_go_on = written != k->filled_when_written;

@@ -29,6 +29,7 @@ struct log_segment {
     /* --- log keeper's thread --- */
     int64_t filled_to; /* zeros are in the file below this (relative) offset; -1: not looked yet */
     uint64_t written_back, dropped; /* chunks, one bit each */
+    uint64_t settled;               /* dropped a second time, one bit each */
     uint64_t mapped;                /* chunks that readers came into since they were unmapped, one bit each */
     bool map_used;                  /* some page may be mapped: a slow peer's reply is read long after its chunk was left */
 };
