@@ -292,6 +292,11 @@ enum program_outcome program_configure(struct program *p, int argc, char **argv)
         return PROGRAM_EXIT_ERROR;
     if (parser.action == ACTION_RUN)
         return PROGRAM_RUN;
+    struct errbuf eb = {0};
+    if (parser.action == ACTION_PRINT && p->finish != NULL && p->finish(p->settings, &eb) != 0) {
+        fprintf(stderr, "%s: %s\n", p->name, eb.text);
+        return PROGRAM_EXIT_ERROR;
+    }
     print_settings(p, parser.action == ACTION_PRINT_IMPORTANT);
     return PROGRAM_EXIT_OK;
 }

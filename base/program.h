@@ -13,6 +13,9 @@ struct program {
     size_t def_count;
     void *settings;                /* the struct the table points into */
     const char *namesrv_setting;   /* name of the setting that -n assigns, or NULL */
+    /* Fills in what depends on other settings (ports, addresses), so that -p shows what is in effect. NULL: nothing does. 0, or ERR_*
+     * with eb. */
+    int (*finish)(void *settings, struct errbuf *eb);
 };
 
 enum program_outcome { PROGRAM_RUN, PROGRAM_EXIT_OK, PROGRAM_EXIT_ERROR };

@@ -136,6 +136,11 @@ static int serve(struct daemon *d)
     return err == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+static int finish_settings(void *settings, struct errbuf *eb)
+{
+    return broker_settings_finish(settings, eb);
+}
+
 int main(int argc, char **argv)
 {
     /* One arena: a thread's own would cost address space and fragments, and buy nothing where the hot path
@@ -145,13 +150,19 @@ int main(int argc, char **argv)
     struct broker *b = &d.broker;
     b->setting_defs = broker_setting_defs(&b->setting_count);
     settings_init(b->setting_defs, b->setting_count, &b->settings);
-    struct program program = {.name = "mqbroker", .summary = "the CJMQ message broker",
+    struct program program = {
+        .name = "mqbroker",
+        .summary = "the CJMQ message broker",
         .defs = b->setting_defs,
-                              .def_count = b->setting_count, .settings = &b->settings,
-                              .namesrv_setting = "namesrvAddr"};
+        .def_count = b->setting_count,
+        .settings = &b->settings,
+        .namesrv_setting = "namesrvAddr",
+        .finish = finish_settings,
+    };
     enum program_outcome outcome = program_configure(&program, argc, argv);
-    int status = outcome == PROGRAM_RUN ? serve(&d) : outcome == PROGRAM_EXIT_OK ? EXIT_SUCCESS
-        : EXIT_FAILURE;
+    int status = outcome == PROGRAM_RUN       ? serve(&d)
+                 : outcome == PROGRAM_EXIT_OK ? EXIT_SUCCESS
+                                              : EXIT_FAILURE;
     settings_fini(b->setting_defs, b->setting_count, &b->settings);
     return status;
 }

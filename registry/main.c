@@ -104,6 +104,13 @@ static int run(struct instance *in)
     return rc == 0 ? 0 : 1;
 }
 
+static int finish_settings(void *settings, struct errbuf *eb)
+{
+    (void)eb;
+    registry_settings_finish(settings);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     struct instance in = {0};
@@ -116,6 +123,7 @@ int main(int argc, char **argv)
         .defs = defs,
         .def_count = n,
         .settings = &in.settings,
+        .finish = finish_settings,
     };
     enum program_outcome outcome = program_configure(&program, argc, argv);
     int status = outcome == PROGRAM_EXIT_ERROR ? 1 : 0;

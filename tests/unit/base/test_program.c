@@ -24,7 +24,7 @@ static int setup(void **state)
     struct fixture *f = mem_zalloc(sizeof *f);
     memcpy(f->defs, defs, sizeof defs);
     settings_init(f->defs, DEF_COUNT, &f->values);
-    f->program = (struct program){"mqsample", "a sample", f->defs, DEF_COUNT, &f->values, "namesrvAddr"};
+    f->program = (struct program){"mqsample", "a sample", f->defs, DEF_COUNT, &f->values, "namesrvAddr", NULL};
     unsetenv("NAMESRV_ADDR");
     *state = f;
     return temp_folder_setup(&f->folder);
