@@ -1,8 +1,8 @@
 /* sessions.c - members of producer and consumer groups.
  *
- * Threads: any; one mutex. Nothing is called and nothing is sent under it: notifications are posted to the reactors of the connections, each
- * holding a reference to its connection until it has run.
- * Invariants: 1. A member stands in exactly one group and in exactly one client (the members of a connection).
+ * Threads: any; one mutex. Nothing is called and nothing is sent under it: notifications are posted to the
+ * reactors of the connections, each holding a reference to its connection until it has run. Invariants: 1. A
+ * member stands in exactly one group and in exactly one client (the members of a connection).
  * 2. A group without members is gone. 3. A client holds a reference to its connection. 4. `bytes` is what
  * members, groups and subscriptions take, up to clientStateBytesMax. */
 #include "broker/sessions.h"
@@ -59,7 +59,7 @@ struct client {
     struct conn *conn; /* reference; also the hash key */
     struct member *members;
     unsigned member_count;
-    char *id;          /* owned; the client id that it was last heard with */
+    char *id; /* owned; the client id that it was last heard with */
     UT_hash_handle hh;
     UT_hash_handle hh_id; /* in clients_by_id, while `indexed` */
     bool indexed;
@@ -155,9 +155,10 @@ static int take_bytes_locked(struct session_table *t, int64_t bytes, bool is_con
                              struct errbuf *eb)
 {
     if (t->bytes + bytes > t->bytes_max)
-        return errbuf_set(eb, ERR_LIMIT,
-                          "%s group %.*s: what this broker remembers of its clients takes clientStateBytesMax=%lld bytes",
-                          group_kind(is_consumer), SLICE_ARG(group), (long long)t->bytes_max);
+        return errbuf_set(
+            eb, ERR_LIMIT,
+            "%s group %.*s: what this broker remembers of its clients takes clientStateBytesMax=%lld bytes",
+            group_kind(is_consumer), SLICE_ARG(group), (long long)t->bytes_max);
     t->bytes += bytes;
     return 0;
 }
@@ -172,8 +173,8 @@ static int group_find_or_create_locked(struct session_table *t, bool is_consumer
     }
     struct client_group **head = group_hash(t, is_consumer);
     if (HASH_COUNT(*head) >= t->groups_max)
-        return errbuf_set(eb, ERR_LIMIT, "%s group %.*s: groupsMax=%u groups are online", group_kind(is_consumer),
-                          SLICE_ARG(name), t->groups_max);
+        return errbuf_set(eb, ERR_LIMIT, "%s group %.*s: groupsMax=%u groups are online",
+                          group_kind(is_consumer), SLICE_ARG(name), t->groups_max);
     int err = take_bytes_locked(t, group_bytes(name.len), is_consumer, name, eb);
     if (err != 0)
         return err;
@@ -187,7 +188,8 @@ static int group_find_or_create_locked(struct session_table *t, bool is_consumer
     return 0;
 }
 
-static void subscription_remove_locked(struct session_table *t, struct client_group *g, struct group_subscription *s)
+static void subscription_remove_locked(struct session_table *t, struct client_group *g,
+                                       struct group_subscription *s)
 {
     HASH_DEL(g->subscriptions, s);
     t->bytes -= group_subscription_bytes(s->sub);
@@ -201,7 +203,7 @@ static void group_free_locked(struct session_table *t, struct client_group *g)
     HASH_DEL(list, g);
     *head = list;
     struct group_subscription *s, *next;
-    HASH_ITER(hh, g->subscriptions, s, next)
+    HASH_ITER (hh, g->subscriptions, s, next)
         subscription_remove_locked(t, g, s);
     t->bytes -= group_bytes(strlen(g->name));
     free(g);
@@ -232,7 +234,8 @@ static void client_unindex_locked(struct session_table *t, struct client *c)
     c->indexed = false;
 }
 
-/* A client that reconnected is found by its new connection, though the old one may not be noticed as closed yet. */
+/* A client that reconnected is found by its new connection, though the old one may not be noticed as closed
+ * yet. */
 static void client_index_locked(struct session_table *t, struct client *c, struct slice id)
 {
     struct client *other;
@@ -278,12 +281,14 @@ static unsigned *member_total(struct session_table *t, const struct client_group
 }
 
 /* Adds the member or renews it; *joined: it is new, or calls itself something else than before. */
-static int member_put_locked(struct session_table *t, struct client *c, struct client_group *g, const struct heartbeat *h,
-                             int version, unsigned language, bool *joined, struct errbuf *eb)
+static int member_put_locked(struct session_table *t, struct client *c, struct client_group *g,
+                             const struct heartbeat *h, int version, unsigned language, bool *joined,
+                             struct errbuf *eb)
 {
     struct member *m = member_lookup_locked(c, g);
     *joined = m == NULL || !slice_eq_str(h->client_id, m->client_id);
-    int64_t more = *joined ? member_bytes(h->client_id.len) - (m != NULL ? member_bytes(strlen(m->client_id)) : 0) : 0;
+    int64_t more =
+        *joined ? member_bytes(h->client_id.len) - (m != NULL ? member_bytes(strlen(m->client_id)) : 0) : 0;
     int err = more != 0 ? take_bytes_locked(t, more, g->is_consumer, slice_str(g->name), eb) : 0;
     if (err != 0)
         return err;
@@ -358,10 +363,10 @@ void session_table_free(struct session_table *t)
     if (t == NULL)
         return;
     struct client_group *g, *next_group;
-    HASH_ITER(hh, t->consumers, g, next_group)
+    HASH_ITER (hh, t->consumers, g, next_group)
         g->notify = false;
     struct client *c, *next;
-    HASH_ITER(hh, t->clients, c, next)
+    HASH_ITER (hh, t->clients, c, next)
         client_remove_all_locked(t, c);
     pthread_mutex_destroy(&t->mutex);
     free(t);
@@ -369,8 +374,8 @@ void session_table_free(struct session_table *t)
 
 /* --- heartbeats --- */
 
-static int subscription_put_locked(struct session_table *t, struct client_group *g, struct subscription *sub, bool *changed,
-                                   struct errbuf *eb)
+static int subscription_put_locked(struct session_table *t, struct client_group *g, struct subscription *sub,
+                                   bool *changed, struct errbuf *eb)
 {
     struct group_subscription *s;
     struct slice topic = subscription_topic(sub);
@@ -380,7 +385,8 @@ static int subscription_put_locked(struct session_table *t, struct client_group 
         return 0;
     }
     if (s == NULL && HASH_COUNT(g->subscriptions) >= t->subscriptions_max)
-        return errbuf_set(eb, ERR_LIMIT, "consumer group %s subscribes to more than subscriptionsPerGroupMax=%u topics",
+        return errbuf_set(eb, ERR_LIMIT,
+                          "consumer group %s subscribes to more than subscriptionsPerGroupMax=%u topics",
                           g->name, t->subscriptions_max);
     int err = take_bytes_locked(t, group_subscription_bytes(sub), true, slice_str(g->name), eb);
     if (err != 0)
@@ -397,9 +403,9 @@ static int subscription_put_locked(struct session_table *t, struct client_group 
     return 0;
 }
 
-/* Takes over the subscriptions of one heartbeat: a new topic and a topic that is gone change the group; a newer
- * version of a known one replaces it silently, because clients raise the version whenever their share of queues
- * changes. When a limit stops it half-way nothing is removed. */
+/* Takes over the subscriptions of one heartbeat: a new topic and a topic that is gone change the group; a
+ * newer version of a known one replaces it silently, because clients raise the version whenever their share
+ * of queues changes. When a limit stops it half-way nothing is removed. */
 static int subscriptions_update_locked(struct session_table *t, struct client_group *g,
                                        const struct heartbeat_consumer *hc, bool *changed, struct errbuf *eb)
 {
@@ -407,8 +413,7 @@ static int subscriptions_update_locked(struct session_table *t, struct client_gr
     int err = 0;
     for (unsigned i = 0; i < hc->subscription_count && err == 0; i++)
         err = subscription_put_locked(t, g, hc->subscriptions[i], changed, eb);
-    HASH_ITER(hh, g->subscriptions, s, next)
-    {
+    HASH_ITER (hh, g->subscriptions, s, next) {
         if (!s->seen && err == 0) {
             subscription_remove_locked(t, g, s);
             *changed = true;
@@ -420,8 +425,8 @@ static int subscriptions_update_locked(struct session_table *t, struct client_gr
 }
 
 static int consumer_update_locked(struct session_table *t, struct client *c, const struct heartbeat *h,
-                                  const struct heartbeat_consumer *hc, bool notify, int version, unsigned language,
-                                  struct errbuf *eb)
+                                  const struct heartbeat_consumer *hc, bool notify, int version,
+                                  unsigned language, struct errbuf *eb)
 {
     struct client_group *g;
     bool changed = false;
@@ -461,8 +466,8 @@ static int producer_update_locked(struct session_table *t, struct client *c, con
     return err;
 }
 
-static int heartbeat_apply_locked(struct session_table *t, struct conn *conn, const struct heartbeat *h, const bool *notify,
-                                  int version, unsigned language, struct errbuf *eb)
+static int heartbeat_apply_locked(struct session_table *t, struct conn *conn, const struct heartbeat *h,
+                                  const bool *notify, int version, unsigned language, struct errbuf *eb)
 {
     struct client *c = client_find_or_create_locked(t, conn);
     int err = 0;
@@ -477,8 +482,9 @@ static int heartbeat_apply_locked(struct session_table *t, struct conn *conn, co
     return err;
 }
 
-int session_table_heartbeat(struct session_table *t, struct conn *conn, int version, unsigned language, struct slice body,
-                            bool (*on_group)(void *arg, struct slice group), void *arg, struct errbuf *eb)
+int session_table_heartbeat(struct session_table *t, struct conn *conn, int version, unsigned language,
+                            struct slice body, bool (*on_group)(void *arg, struct slice group), void *arg,
+                            struct errbuf *eb)
 {
     struct heartbeat *h = NULL;
     int err = heartbeat_parse(body, &h, eb);
@@ -497,8 +503,8 @@ int session_table_heartbeat(struct session_table *t, struct conn *conn, int vers
     return err;
 }
 
-static void unregister_locked(struct session_table *t, struct conn *conn, bool is_consumer, struct slice group,
-                              struct slice client_id)
+static void unregister_locked(struct session_table *t, struct conn *conn, bool is_consumer,
+                              struct slice group, struct slice client_id)
 {
     struct client *c = client_lookup_locked(t, conn);
     struct client_group *g = group_lookup_locked(t, is_consumer, group);
@@ -509,8 +515,8 @@ static void unregister_locked(struct session_table *t, struct conn *conn, bool i
         member_remove_locked(t, m);
 }
 
-void session_table_unregister(struct session_table *t, struct conn *conn, struct slice client_id, struct slice producer_group,
-                              struct slice consumer_group)
+void session_table_unregister(struct session_table *t, struct conn *conn, struct slice client_id,
+                              struct slice producer_group, struct slice consumer_group)
 {
     pthread_mutex_lock(&t->mutex);
     if (producer_group.len > 0)
@@ -534,8 +540,7 @@ void session_table_expire(struct session_table *t)
     int64_t oldest = clock_mono_ms() - t->expire_ms;
     pthread_mutex_lock(&t->mutex);
     struct client *c, *next_client;
-    HASH_ITER(hh, t->clients, c, next_client)
-    {
+    HASH_ITER (hh, t->clients, c, next_client) {
         struct member *m = c->members;
         while (m != NULL) {
             struct member *next = m->client_next;
@@ -549,24 +554,26 @@ void session_table_expire(struct session_table *t)
 
 /* --- readers --- */
 
-static int subscription_get_locked(struct session_table *t, struct slice group, struct slice topic, struct subscription **out,
-                                   bool *broadcasting, struct errbuf *eb)
+static int subscription_get_locked(struct session_table *t, struct slice group, struct slice topic,
+                                   struct subscription **out, bool *broadcasting, struct errbuf *eb)
 {
     struct client_group *g = group_lookup_locked(t, true, group);
     if (g == NULL)
-        return errbuf_set(eb, ERR_NOTFOUND, "the consumer group %.*s is not online: no heartbeat of it has come to this broker",
+        return errbuf_set(eb, ERR_NOTFOUND,
+                          "the consumer group %.*s is not online: no heartbeat of it has come to this broker",
                           SLICE_ARG(group));
     *broadcasting = g->model == MODEL_BROADCASTING;
     struct group_subscription *s;
     HASH_FIND(hh, g->subscriptions, topic.ptr, topic.len, s);
     if (s == NULL)
-        return errbuf_set(eb, ERR_STATE, "the consumer group %.*s has no subscription to topic %.*s", SLICE_ARG(group), SLICE_ARG(topic));
+        return errbuf_set(eb, ERR_STATE, "the consumer group %.*s has no subscription to topic %.*s",
+                          SLICE_ARG(group), SLICE_ARG(topic));
     *out = subscription_ref(s->sub);
     return 0;
 }
 
-int session_table_subscription(struct session_table *t, struct slice group, struct slice topic, struct subscription **out,
-                               bool *broadcasting, struct errbuf *eb)
+int session_table_subscription(struct session_table *t, struct slice group, struct slice topic,
+                               struct subscription **out, bool *broadcasting, struct errbuf *eb)
 {
     pthread_mutex_lock(&t->mutex);
     int err = subscription_get_locked(t, group, topic, out, broadcasting, eb);
@@ -574,7 +581,8 @@ int session_table_subscription(struct session_table *t, struct slice group, stru
     return err;
 }
 
-/* A client that reconnected stands in its group twice until the old connection's end is noticed; it is one consumer all the same. */
+/* A client that reconnected stands in its group twice until the old connection's end is noticed; it is one
+ * consumer all the same. */
 static bool id_seen_before(const struct client_group *g, const struct member *m)
 {
     for (const struct member *other = g->members; other != m; other = other->next)
@@ -608,25 +616,24 @@ static void each_member(struct session_table *t, bool is_consumer, struct slice 
 {
     pthread_mutex_lock(&t->mutex);
     struct client_group *g, *next;
-    HASH_ITER(hh, *group_hash(t, is_consumer), g, next)
-    {
+    HASH_ITER (hh, *group_hash(t, is_consumer), g, next) {
         if (group.ptr != NULL && !slice_eq_str(group, g->name))
             continue;
         for (const struct member *m = g->members; m != NULL; m = m->next)
-            fn(arg, &(struct session_info){slice_str(g->name), slice_str(m->client_id), m->client->conn, m->version, m->language,
-                                           m->heartbeat_wall_ms});
+            fn(arg, &(struct session_info){slice_str(g->name), slice_str(m->client_id), m->client->conn,
+                                           m->version, m->language, m->heartbeat_wall_ms});
     }
     pthread_mutex_unlock(&t->mutex);
 }
 
-void session_table_each_consumer(struct session_table *t, struct slice group, void (*fn)(void *arg, const struct session_info *i),
-                                 void *arg)
+void session_table_each_consumer(struct session_table *t, struct slice group,
+                                 void (*fn)(void *arg, const struct session_info *i), void *arg)
 {
     each_member(t, true, group, fn, arg);
 }
 
-void session_table_each_producer(struct session_table *t, struct slice group, void (*fn)(void *arg, const struct session_info *i),
-                                 void *arg)
+void session_table_each_producer(struct session_table *t, struct slice group,
+                                 void (*fn)(void *arg, const struct session_info *i), void *arg)
 {
     each_member(t, false, group, fn, arg);
 }
@@ -636,8 +643,11 @@ int session_table_print_consumer(struct session_table *t, struct slice group, st
     pthread_mutex_lock(&t->mutex);
     struct client_group *g = group_lookup_locked(t, true, group);
     if (g != NULL) {
-        buf_printf(out, "\"consumeFromWhere\":\"%s\",\"consumeType\":\"%s\",\"messageModel\":\"%s\",\"subscriptionTable\":{",
-                   consume_from_name(g->from), consume_type_name(g->consume_type), message_model_name(g->model));
+        buf_printf(out,
+                   "\"consumeFromWhere\":\"%s\",\"consumeType\":\"%s\",\"messageModel\":\"%s\","
+                   "\"subscriptionTable\":{",
+                   consume_from_name(g->from), consume_type_name(g->consume_type),
+                   message_model_name(g->model));
         const char *comma = "";
         for (struct group_subscription *s = g->subscriptions; s != NULL; s = s->hh.next) {
             buf_append_str(out, comma);
@@ -652,7 +662,8 @@ int session_table_print_consumer(struct session_table *t, struct slice group, st
     return g != NULL ? 0 : ERR_NOTFOUND;
 }
 
-void session_table_each_group_of_topic(struct session_table *t, struct slice topic, void (*fn)(void *arg, struct slice group), void *arg)
+void session_table_each_group_of_topic(struct session_table *t, struct slice topic,
+                                       void (*fn)(void *arg, struct slice group), void *arg)
 {
     pthread_mutex_lock(&t->mutex);
     for (struct client_group *g = t->consumers; g != NULL; g = g->hh.next) {
@@ -686,7 +697,8 @@ struct conn *session_table_client_conn(struct session_table *t, struct slice cli
     struct client *c;
     pthread_mutex_lock(&t->mutex);
     HASH_FIND(hh_id, t->clients_by_id, client_id.ptr, client_id.len, c);
-    for (const struct member *m = c == NULL ? NULL : c->members; m != NULL && conn == NULL; m = m->client_next)
+    for (const struct member *m = c == NULL ? NULL : c->members; m != NULL && conn == NULL;
+         m = m->client_next)
         if (!m->group->is_consumer)
             conn = conn_ref(c->conn);
     pthread_mutex_unlock(&t->mutex);

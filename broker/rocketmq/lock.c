@@ -1,5 +1,5 @@
-/* lock.c - LOCK_BATCH_MQ (41) and UNLOCK_BATCH_MQ (42): queues held by one consumer at a time. Spec rocketmq-protocol.md 4.5.
- * Threads: the connection's lane. */
+/* lock.c - LOCK_BATCH_MQ (41) and UNLOCK_BATCH_MQ (42): queues held by one consumer at a time. Spec
+ * rocketmq-protocol.md 4.5. Threads: the connection's lane. */
 #include "base/json_dialect.h"
 #include "broker/rocketmq/frontend.h"
 
@@ -18,7 +18,8 @@ static bool parse(const struct request *req, struct lock_request *out)
     struct errbuf eb = {0};
     cJSON *tree = json_dialect_parse(req->cmd->body, &err, &eb);
     if (tree == NULL) {
-        request_reply_error(req, RESP_SYSTEM_ERROR, "the body is no JSON object of consumerGroup, clientId and mqSet: %s", eb.text);
+        request_reply_error(req, RESP_SYSTEM_ERROR,
+                            "the body is no JSON object of consumerGroup, clientId and mqSet: %s", eb.text);
         return false;
     }
     *out = (struct lock_request){
@@ -29,7 +30,8 @@ static bool parse(const struct request *req, struct lock_request *out)
     };
     if (out->group.len > 0 && out->client_id.len > 0)
         return true;
-    request_reply_error(req, RESP_SYSTEM_ERROR, "the body has no %s", out->group.len == 0 ? "consumerGroup" : "clientId");
+    request_reply_error(req, RESP_SYSTEM_ERROR, "the body has no %s",
+                        out->group.len == 0 ? "consumerGroup" : "clientId");
     cJSON_Delete(tree);
     return false;
 }
@@ -59,7 +61,8 @@ static bool is_master(struct broker *b, const struct request *req)
     identity_view(b->identity, &self);
     if (self.role == CLUSTER_ROLE_MASTER && !self.pending)
         return true;
-    request_reply_error(req, RESP_SYSTEM_ERROR, "the broker[%s] is %s of group %s; queues are locked at the master", self.addr,
+    request_reply_error(req, RESP_SYSTEM_ERROR,
+                        "the broker[%s] is %s of group %s; queues are locked at the master", self.addr,
                         cluster_role_word(self.role), self.name);
     return false;
 }
@@ -74,11 +77,11 @@ static void on_lock(void *arg, struct request *req)
     const char *comma = "";
     const cJSON *queue;
     buf_append_str(&body, "{\"lockOKMQSet\":[");
-    cJSON_ArrayForEach(queue, r.queues)
-    {
+    cJSON_ArrayForEach (queue, r.queues) {
         struct slice topic;
         int32_t queue_id;
-        if (!read_queue(queue, &topic, &queue_id) || !lock_table_try_lock(b->locks, r.group, topic, queue_id, r.client_id))
+        if (!read_queue(queue, &topic, &queue_id) ||
+            !lock_table_try_lock(b->locks, r.group, topic, queue_id, r.client_id))
             continue;
         buf_append_str(&body, comma);
         append_queue(&body, queue, topic, queue_id);
@@ -97,8 +100,7 @@ static void on_unlock(void *arg, struct request *req)
     if (!is_master(b, req) || !parse(req, &r))
         return;
     const cJSON *queue;
-    cJSON_ArrayForEach(queue, r.queues)
-    {
+    cJSON_ArrayForEach (queue, r.queues) {
         struct slice topic;
         int32_t queue_id;
         if (read_queue(queue, &topic, &queue_id))
