@@ -1,7 +1,7 @@
 /* documents.c - the newest cluster documents, applied and kept.
  * Threads: b->control's.
  * Invariants: 1. What is applied is what `brokers` and `topics` hold. 2. A document only gives way to one
- * that was stored later. */
+ * that was stored later, or to a higher version of the registry that it came from. */
 #include "broker/documents.h"
 
 #include "base/json_dialect.h"
@@ -22,8 +22,25 @@ struct documents {
     struct broker *broker;
     struct broker_document *brokers; /* reference or NULL */
     struct topic_document *topics;   /* reference or NULL */
-    int64_t timestamp_ms[CLUSTER_DOCUMENTS];
+    struct origin {
+        int64_t timestamp_ms, version; /* 0: there is none */
+        char *registry;                /* owned; as in namesrvAddr, or NULL */
+    } origins[CLUSTER_DOCUMENTS];
 };
+
+static void origin_set(struct origin *o, int64_t timestamp_ms, int64_t version, struct slice registry)
+{
+    free(o->registry);
+    *o = (struct origin){.timestamp_ms = timestamp_ms, .version = version, .registry = slice_dup(registry)};
+}
+
+/* Two changes may fall into one millisecond, and a registry's clock may be set back: its own versions tell
+ * more than its clock. Between registries only the clocks can tell. */
+static bool is_newer(const struct origin *o, int64_t timestamp_ms, int64_t version, const char *registry)
+{
+    return timestamp_ms > o->timestamp_ms ||
+           (o->registry != NULL && strcmp(registry, o->registry) == 0 && version > o->version);
+}
 
 static const char *file_name(enum cluster_document which)
 {
@@ -71,15 +88,16 @@ static int take(struct documents *d, enum cluster_document which, struct slice t
 
 /* --- local copies: {"timestamp":T,"version":V,"registry":"A","document":[...]} --- */
 
-static void save(struct documents *d, enum cluster_document which, int64_t version, const char *registry)
+static void save(struct documents *d, enum cluster_document which)
 {
+    const struct origin *o = &d->origins[which];
     struct slice text = which == CLUSTER_DOCUMENT_BROKER ? broker_document_text(d->brokers)
                                                          : topic_document_text(d->topics);
     struct buf file = {0};
     struct errbuf eb = {0};
-    buf_printf(&file, "{\"timestamp\":%lld,\"version\":%lld,\"registry\":", (long long)d->timestamp_ms[which],
-               (long long)version);
-    json_append_string(&file, slice_str(registry));
+    buf_printf(&file, "{\"timestamp\":%lld,\"version\":%lld,\"registry\":", (long long)o->timestamp_ms,
+               (long long)o->version);
+    json_append_string(&file, slice_str(o->registry));
     buf_append_str(&file, ",\"document\":");
     buf_append_slice(&file, text);
     buf_append_char(&file, '}');
@@ -101,11 +119,11 @@ static void load(struct documents *d, enum cluster_document which)
     else if (err == 0 && text == NULL)
         log_error("config/%s has no member 'document'; the registry's is awaited", file_name(which));
     if (text != NULL && take(d, which, slice_str(text), file_name(which)) == 0) {
-        d->timestamp_ms[which] = json_member_i64(root, "timestamp", 0);
+        origin_set(&d->origins[which], json_member_i64(root, "timestamp", 0),
+                   json_member_i64(root, "version", 0), json_member_str(root, "registry"));
         apply(d, which);
-        log_info("%s document from the local copy, version %lld of %.*s", cluster_document_name(which),
-                 (long long)json_member_i64(root, "version", 0),
-                 SLICE_ARG(json_member_str(root, "registry")));
+        log_info("%s document from the local copy, version %lld of %s", cluster_document_name(which),
+                 (long long)d->origins[which].version, d->origins[which].registry);
     }
     free(text);
     cJSON_Delete(root);
@@ -127,19 +145,22 @@ void documents_close(struct documents *d)
         return;
     broker_document_unref(d->brokers);
     topic_document_unref(d->topics);
+    for (int i = 0; i < CLUSTER_DOCUMENTS; i++)
+        free(d->origins[i].registry);
     free(d);
 }
 
 bool documents_offer(struct documents *d, enum cluster_document which, struct slice text, int64_t version,
                      int64_t timestamp_ms, const char *registry)
 {
-    if (timestamp_ms <= d->timestamp_ms[which] || take(d, which, text, registry) != 0)
+    if (!is_newer(&d->origins[which], timestamp_ms, version, registry) ||
+        take(d, which, text, registry) != 0)
         return false;
-    d->timestamp_ms[which] = timestamp_ms;
+    origin_set(&d->origins[which], timestamp_ms, version, slice_str(registry));
     log_info("%s document: version %lld of %s applied", cluster_document_name(which), (long long)version,
              registry);
     apply(d, which);
-    save(d, which, version, registry);
+    save(d, which);
     return true;
 }
 
@@ -161,5 +182,5 @@ const struct topic_document *documents_topics(const struct documents *d)
 
 int64_t documents_timestamp(const struct documents *d, enum cluster_document which)
 {
-    return d->timestamp_ms[which];
+    return d->origins[which].timestamp_ms;
 }

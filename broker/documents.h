@@ -3,7 +3,7 @@
  * them while every registry is down.
  *
  * Several registries count their versions each for itself; what is newer is decided by the time at which a
- * document was stored.
+ * document was stored, and within one registry by its version, too.
  * Threads: all functions on b->control's thread. */
 #ifndef CJMQ_BROKER_DOCUMENTS_H
 #define CJMQ_BROKER_DOCUMENTS_H

@@ -312,7 +312,7 @@ static int need_queue(struct broker *b, const struct monitor_args *a, struct sto
     struct topic *topic = topic_table_lookup(b->topics, a->topic);
     if (topic == NULL)
         return errbuf_set(eb, ERR_NOTFOUND, "topic %.*s is not served by this broker", SLICE_ARG(a->topic));
-    *out = topic_queue(topic, (int32_t)a->queue_id);
+    *out = a->queue_id <= INT32_MAX ? topic_queue(topic, (int32_t)a->queue_id) : NULL;
     if (*out == NULL)
         return errbuf_set(eb, ERR_INVAL, "topic %.*s has no queue %lld; it has 0..%d", SLICE_ARG(a->topic),
                           (long long)a->queue_id, topic_config(topic).read_queues - 1);

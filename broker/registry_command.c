@@ -73,6 +73,13 @@ static void ask_next(struct forwarded *f, int err, const struct errbuf *why);
 
 /* --- repeating a change at the other registries --- */
 
+static bool was_stored(const struct command *answer)
+{
+    struct slice outcome = SLICE_NULL;
+    command_get(answer, DOCUMENT_FIELD_OUTCOME, &outcome);
+    return answer->code == RESP_SUCCESS && slice_eq_str(outcome, DOCUMENT_OUTCOME_DONE);
+}
+
 struct repeat {
     char *addr;
 };
@@ -83,9 +90,9 @@ static void on_repeated(void *arg, int err, const struct command *answer, const 
     if (err != 0)
         log_warn("registry %s did not get the new document: %s; push it there again when it is back", r->addr,
                  eb->text);
-    else if (answer->code != RESP_SUCCESS)
-        log_warn("registry %s refused the new document: code %d %.*s", r->addr, answer->code,
-                 SLICE_ARG(answer->remark));
+    else if (!was_stored(answer))
+        log_warn("registry %s did not store the new document: code %d %.*s%.*s", r->addr, answer->code,
+                 SLICE_ARG(answer->remark), SLICE_ARG(answer->body));
     free(r->addr);
     free(r);
 }
@@ -112,13 +119,6 @@ static void on_rolled_back_text(void *arg, int err, const struct command *answer
         log_warn("the other registries were not told of the rollback: %s",
                  err != 0 ? eb->text : "the document could not be read back");
     forwarded_free(f);
-}
-
-static bool was_stored(const struct command *answer)
-{
-    struct slice outcome = SLICE_NULL;
-    command_get(answer, DOCUMENT_FIELD_OUTCOME, &outcome);
-    return answer->code == RESP_SUCCESS && slice_eq_str(outcome, DOCUMENT_OUTCOME_DONE);
 }
 
 /* Takes over `f`. */

@@ -3,8 +3,9 @@
  * Threads: everything runs on b->control, but registry_link_announce() (any thread) and registry_link_stop()
  * (main).
  * Invariants: 1. At most one 103 per registry is under way; what changes meanwhile is sent by the next one.
- * 2. While the identity is pending nothing is registered: the name is not known yet. 3. A registry that held
- * another name of ours has been told that it is gone before the new one. */
+ * 2. While the identity is pending nothing is registered: the name is not known yet. 3. A registry that may
+ * hold another name of ours has been told that it is gone before the new one. 4. A registry that is not
+ * registered with, or not asked for its documents, is tried again by `retry`; the others are left alone. */
 #include "broker/registry_link_internal.h"
 
 #include "base/hash.h"
@@ -28,16 +29,21 @@ enum {
 static void register_with(struct registry_peer *p);
 static void watch(struct registry_peer *p);
 
-static void peer_trouble(struct registry_peer *p, const char *what, const char *why)
+static void retry_later(struct registry_link *l)
+{
+    if (!l->stopping && !reactor_timer_active(l->retry))
+        reactor_timer_start(l->retry, RETRY_DELAY_MS, 0);
+}
+
+/* Registration and watch fail alike when a registry is away: one text for both, so that it is logged once. */
+static void peer_trouble(struct registry_peer *p, const char *what, int err, const char *why)
 {
     struct errbuf now = {0};
-    snprintf(now.text, sizeof now.text, "%s: %s", what, why);
-    p->registered = false;
+    snprintf(now.text, sizeof now.text, "%s: %s", err == ERR_CONNECT ? "cannot be reached" : what, why);
     if (strcmp(now.text, p->problem.text) != 0)
         log_warn("registry %s: %s; trying again every %d ms", p->addr, now.text, RETRY_DELAY_MS);
     p->problem = now;
-    if (!p->link->stopping && !reactor_timer_active(p->link->soon))
-        reactor_timer_start(p->link->soon, RETRY_DELAY_MS, 0);
+    retry_later(p->link);
 }
 
 /* --- registration --- */
@@ -67,7 +73,7 @@ static bool waiter_is_done(const struct registry_link *l, const struct announce_
     return true;
 }
 
-/* `all`: a registration failed, and nobody shall wait for a registry that is away. */
+/* `all`: the link stops, whatever was answered. */
 static void finish_waiters(struct registry_link *l, bool all)
 {
     struct announce_waiter *w, *next;
@@ -76,6 +82,14 @@ static void finish_waiters(struct registry_link *l, bool all)
         if (all || waiter_is_done(l, w))
             waiter_finish(l, w);
     }
+}
+
+/* Nobody shall wait for a registry that is away. */
+static void wait_no_more_for(struct registry_peer *p)
+{
+    struct announce_waiter *w;
+    DL_FOREACH(p->link->waiters, w)
+        w->targets[p - p->link->peers] = 0;
 }
 
 static void on_registered(void *arg, int err, const struct command *answer, const struct errbuf *eb)
@@ -89,16 +103,18 @@ static void on_registered(void *arg, int err, const struct command *answer, cons
                      (long long)p->registered_id);
         p->registered = true;
         p->problem.text[0] = '\0';
-    } else if (err == 0) {
-        char why[ERRBUF_SIZE];
-        snprintf(why, sizeof why, "code %d %.*s", answer->code, SLICE_ARG(answer->remark));
-        peer_trouble(p, "registration refused", why);
     } else {
-        peer_trouble(p, "registration failed", eb->text);
+        char why[ERRBUF_SIZE];
+        if (err == 0)
+            snprintf(why, sizeof why, "code %d %.*s", answer->code, SLICE_ARG(answer->remark));
+        p->registered = false;
+        wait_no_more_for(p);
+        peer_trouble(p, err == 0 ? "registration refused" : "registration failed", err,
+                     err == 0 ? why : eb->text);
     }
     if (p->again && !p->link->stopping && p->registered)
         register_with(p);
-    finish_waiters(p->link, !p->registered);
+    finish_waiters(p->link, false);
 }
 
 static void farewell(struct registry_peer *p, const char *name, int64_t id, remoting_done_fn done)
@@ -145,7 +161,8 @@ static void register_with(struct registry_peer *p)
         p->again = true;
         return;
     }
-    if (p->registered && (strcmp(p->registered_name, self.name) != 0 || p->registered_id != self.broker_id))
+    if (p->registered_name[0] != '\0' &&
+        (strcmp(p->registered_name, self.name) != 0 || p->registered_id != self.broker_id))
         farewell(p, p->registered_name, p->registered_id, on_old_name_gone);
     p->registering = true;
     p->begun++;
@@ -186,9 +203,20 @@ static void register_everywhere(void *arg)
     if (l->stopping)
         return;
     for (unsigned i = 0; i < l->peer_count; i++) {
-        if (l->peers[i].watch == WATCH_NONE)
+        if (l->peers[i].watch == WATCH_NONE || l->peers[i].watch == WATCH_LATER)
             watch(&l->peers[i]);
         register_with(&l->peers[i]);
+    }
+}
+
+static void on_retry(void *arg)
+{
+    struct registry_link *l = arg;
+    for (unsigned i = 0; i < l->peer_count && !l->stopping; i++) {
+        if (l->peers[i].watch == WATCH_NONE)
+            watch(&l->peers[i]);
+        if (!l->peers[i].registered)
+            register_with(&l->peers[i]);
     }
 }
 
@@ -231,14 +259,29 @@ static void offer(struct registry_peer *p, const struct command *cmd, enum clust
     documents_offer(p->link->documents, which, cmd->body, version, timestamp, p->addr);
 }
 
+/* False when the registry could not tell whether it has the document; it is asked again then. */
+static bool take_answer(struct registry_peer *p, enum cluster_document which, int err,
+                        const struct command *answer, const struct errbuf *eb)
+{
+    if (err == 0 && answer->code == RESP_SUCCESS) {
+        offer(p, answer, which);
+        return true;
+    }
+    if (err == 0 && answer->code == RESP_QUERY_NOT_FOUND)
+        return true;
+    char what[64], why[ERRBUF_SIZE];
+    snprintf(what, sizeof what, "the %s document could not be fetched", cluster_document_name(which));
+    if (err == 0)
+        snprintf(why, sizeof why, "code %d %.*s", answer->code, SLICE_ARG(answer->remark));
+    p->watch = WATCH_NONE;
+    peer_trouble(p, what, err, err == 0 ? why : eb->text);
+    return false;
+}
+
 static void on_topic_document(void *arg, int err, const struct command *answer, const struct errbuf *eb)
 {
-    struct registry_peer *p = arg;
-    if (err != 0)
-        peer_trouble(p, "the topic document could not be fetched", eb->text);
-    else if (answer->code == RESP_SUCCESS)
-        offer(p, answer, CLUSTER_DOCUMENT_TOPIC);
-    peer_heard(p);
+    if (take_answer(arg, CLUSTER_DOCUMENT_TOPIC, err, answer, eb))
+        peer_heard(arg);
 }
 
 static void fetch(struct registry_peer *p, enum cluster_document which, remoting_done_fn done)
@@ -258,14 +301,24 @@ static void fetch(struct registry_peer *p, enum cluster_document which, remoting
 /* The broker document comes first: it says which of the topics are ours. */
 static void on_broker_document(void *arg, int err, const struct command *answer, const struct errbuf *eb)
 {
-    struct registry_peer *p = arg;
-    if (err != 0) {
-        peer_trouble(p, "the broker document could not be fetched", eb->text);
-        return;
-    }
-    if (answer->code == RESP_SUCCESS)
-        offer(p, answer, CLUSTER_DOCUMENT_BROKER);
-    fetch(p, CLUSTER_DOCUMENT_TOPIC, on_topic_document);
+    if (take_answer(arg, CLUSTER_DOCUMENT_BROKER, err, answer, eb))
+        fetch(arg, CLUSTER_DOCUMENT_TOPIC, on_topic_document);
+}
+
+/* RocketMQ's name server of 4.9 does not answer unknown requests at all; one of ours that hangs does not
+ * either, and one that has all the watchers it allows may have room later. */
+static void watch_refused(struct registry_peer *p, int err, const struct command *answer)
+{
+    p->watch = WATCH_LATER;
+    if (!p->refusal_logged && err != 0)
+        log_info("registry %s does not answer whether it keeps cluster documents; asked again at each "
+                 "registration",
+                 p->addr);
+    else if (!p->refusal_logged)
+        log_warn("registry %s refused to be watched: code %d %.*s; asked again at each registration", p->addr,
+                 answer->code, SLICE_ARG(answer->remark));
+    p->refusal_logged = true;
+    peer_heard(p);
 }
 
 static void on_watch_answer(void *arg, int err, const struct command *answer, const struct errbuf *eb)
@@ -273,17 +326,13 @@ static void on_watch_answer(void *arg, int err, const struct command *answer, co
     struct registry_peer *p = arg;
     if (err == ERR_CONNECT || err == ERR_CLOSED) {
         p->watch = WATCH_NONE;
-        peer_trouble(p, "cannot be watched", eb->text);
-    } else if (err != 0 || answer->code == RESP_REQUEST_CODE_NOT_SUPPORTED) {
-        /* RocketMQ's name server of 4.9 does not answer unknown requests at all. */
+        peer_trouble(p, "cannot be watched", err, eb->text);
+    } else if (err == 0 && answer->code == RESP_REQUEST_CODE_NOT_SUPPORTED) {
         p->watch = WATCH_ABSENT;
         log_info("registry %s keeps no cluster documents", p->addr);
         peer_heard(p);
-    } else if (answer->code != RESP_SUCCESS) {
-        p->watch = WATCH_ABSENT;
-        log_warn("registry %s refused to be watched: code %d %.*s", p->addr, answer->code,
-                 SLICE_ARG(answer->remark));
-        peer_heard(p);
+    } else if (err != 0 || answer->code != RESP_SUCCESS) {
+        watch_refused(p, err, answer);
     } else {
         p->watch = WATCH_ON;
         fetch(p, CLUSTER_DOCUMENT_BROKER, on_broker_document);
@@ -339,8 +388,12 @@ static void on_closed(void *arg, const char *addr)
     struct registry_peer *p = peer_lookup(l, addr);
     if (p == NULL || l->stopping)
         return;
+    if (p->registered)
+        log_warn("registry %s: connection lost", p->addr);
     p->watch = WATCH_NONE;
-    peer_trouble(p, "connection", "lost");
+    p->registered = p->refusal_logged = false;
+    p->registered_name[0] = '\0'; /* it forgets a broker with its connection */
+    retry_later(l);
 }
 
 /* --- start and stop --- */
@@ -370,8 +423,10 @@ static void on_announce_then(void *arg)
         /* One under way began too early: the one after it counts. */
         w->targets[i] = p->begun + 1;
         register_with(p);
-        if (!p->registering)
-            w->targets[i] = 0; /* a broker that waits for its place has no route to wait for */
+        /* A broker that waits for its place has no route to wait for, and a registry that was away just now
+         * may let the client wait longer than it is ready to. */
+        if (!p->registering || (!p->registered && p->problem.text[0] != '\0'))
+            w->targets[i] = 0;
     }
     finish_waiters(l, l->stopping);
 }
@@ -409,6 +464,7 @@ static void link_free(struct registry_link *l)
 {
     reactor_timer_free(l->period);
     reactor_timer_free(l->soon);
+    reactor_timer_free(l->retry);
     reactor_timer_free(l->patience);
     if (l->client != NULL)
         remoting_client_free(l->client);
@@ -446,6 +502,7 @@ int registry_link_start(struct broker *b, struct registry_link **out, struct err
     });
     l->period = reactor_timer_new(b->control, register_everywhere, l);
     l->soon = reactor_timer_new(b->control, register_everywhere, l);
+    l->retry = reactor_timer_new(b->control, on_retry, l);
     l->patience = reactor_timer_new(b->control, on_patience_over, l);
     if (l->peer_count > 0) {
         reactor_timer_start(l->period, b->settings.registerNameServerPeriod,
@@ -475,6 +532,7 @@ static void begin_stop(void *arg)
     l->stopping = true;
     reactor_timer_stop(l->period);
     reactor_timer_stop(l->soon);
+    reactor_timer_stop(l->retry);
     reactor_timer_stop(l->patience);
     for (unsigned i = 0; i < l->peer_count; i++) {
         struct registry_peer *p = &l->peers[i];

@@ -46,8 +46,8 @@ void registry_link_describe(struct registry_link *l, struct buf *out);
 /* Topics or identity changed: register anew soon (changes close together are one registration). Any thread;
  * NULL is allowed. */
 void registry_link_announce(struct registry_link *l);
-/* The same at once, and calls fn(arg) on b->control's thread when every registry has answered a registration
- * that began after this call, or one has failed: an admin client that created a topic finds its route then.
+/* The same at once, and calls fn(arg) on b->control's thread when every registry that is not away has answered
+ * a registration that began after this call: an admin client that created a topic finds its route then.
  * Any thread; with `l` NULL it is called at once, on this thread. */
 void registry_link_announce_then(struct registry_link *l, void (*fn)(void *arg), void *arg);
 

@@ -15,8 +15,9 @@
 /* How far the watch on one registry's documents has come. */
 enum watch_state {
     WATCH_NONE,    /* not asked on this connection: -> ASKED by watch() */
-    WATCH_ASKED,   /* -> ON or ABSENT by on_watch_answer(), -> NONE when the connection is lost */
-    WATCH_ON,      /* changes are pushed */
+    WATCH_ASKED,   /* -> ON, LATER or ABSENT by on_watch_answer(), -> NONE when the connection is lost */
+    WATCH_ON,      /* changes are pushed; -> NONE when a document could not be fetched */
+    WATCH_LATER,   /* no answer, or refused: asked again with the next registration */
     WATCH_ABSENT,  /* this is no CJMQ registry: it has no documents */
 };
 
@@ -26,12 +27,13 @@ struct registry_peer {
     char addr[NET_ADDR_TEXT_MAX * 4]; /* as configured: may be a host name */
     enum watch_state watch;
     bool heard;             /* it has told what documents it has (or that it has none) since start */
+    bool refusal_logged;    /* WATCH_LATER was told on this connection */
     bool registering;       /* a 103 is under way */
     bool again;             /* something changed meanwhile: register once more */
     uint64_t begun, answered; /* registrations, counted */
     bool registered;
-    char registered_name[128]; /* brokerName and id of the last registration, for the farewell when they
-                                  change */
+    char registered_name[128]; /* brokerName and id of the last registration on this connection, answered or
+                                  not, for the farewell when they change; empty: none */
     int64_t registered_id;
     struct errbuf problem;  /* why it is not registered; logged when it changes */
 };
@@ -54,6 +56,7 @@ struct registry_link {
     unsigned peer_count;
     struct reactor_timer *period;   /* register again */
     struct reactor_timer *soon;     /* gathers changes that come close together */
+    struct reactor_timer *retry;    /* tries again what failed at one registry */
     struct reactor_timer *patience; /* how long a broker without a place waits for its registries */
     bool stopping;
     struct reactor_task announce_task;
