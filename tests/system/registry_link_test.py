@@ -61,7 +61,7 @@ class Cluster(unittest.TestCase):
         """One more registry, not started."""
         registry = Registry("%s/registry%d" % (self.folder, len(self.registries)))
         os.mkdir(registry.folder)
-        self.addCleanup(registry.stop)
+        self.addCleanup(lambda: self.assertIn(registry.stop(), (None, 0)))
         self.registries.append(registry)
         return registry
 
