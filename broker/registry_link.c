@@ -573,14 +573,3 @@ struct documents *registry_link_documents(struct registry_link *l)
 {
     return l->documents;
 }
-
-void registry_link_describe(struct registry_link *l, struct buf *out)
-{
-    for (unsigned i = 0; i < l->peer_count; i++) {
-        const struct registry_peer *p = &l->peers[i];
-        buf_printf(out, "%s %s%s\n", p->addr, p->registered ? "registered" : "not registered",
-                   p->watch == WATCH_ABSENT ? ", keeps no cluster documents" : "");
-        if (!p->registered && p->problem.text[0] != '\0')
-            buf_printf(out, "  %s\n", p->problem.text);
-    }
-}

@@ -40,8 +40,6 @@ void registry_link_command(struct registry_link *l, const struct document_comman
 void registry_link_cluster_status(struct registry_link *l, document_command_fn done, void *arg);
 /* The documents in force; borrowed. On b->control's thread. */
 struct documents *registry_link_documents(struct registry_link *l);
-/* One line per registry: address, registered or why not; appended. On b->control's thread. */
-void registry_link_describe(struct registry_link *l, struct buf *out);
 
 /* Topics or identity changed: register anew soon (changes close together are one registration). Any thread;
  * NULL is allowed. */
