@@ -9,7 +9,7 @@
 
 build="gcc libc6-dev cmake ninja-build pkg-config libev-dev libcjson-dev libsqlite3-dev zlib1g-dev libtelnet-dev uthash-dev"
 demo="telnet expect"
-test="libcmocka-dev clang-14 libclang-rt-14-dev telnet expect python3"
+test="libcmocka-dev clang-14 libclang-rt-14-dev telnet expect python3 iproute2"
 
 usage() {
     echo "Usage: scripts/packages.sh [--list] build|demo|test ..." >&2
