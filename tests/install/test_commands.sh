@@ -45,6 +45,38 @@ done
 cmp -s "$tmp/configuration.md" "$tree/docs/configuration.md" ||
     fail "docs/configuration.md is not up to date; run: scripts/configuration.sh $build/bin >docs/configuration.md"
 
+# Every property of the ready-made deployments is known; the documents are the guides', each on one line for pasting.
+for file in "$prefix"/conf/*/*; do
+    case $file in
+        */registry.conf) program=registry ;;
+        *.json)
+            [ "$(wc -l <"$file")" = 1 ] && python3 -m json.tool "$file" >/dev/null || fail "$file is not one line of JSON"
+            continue
+            ;;
+        *) program=broker ;;
+    esac
+    expect_status 0 sh "$prefix/bin/mq$program" -m -c "$file"
+    case $output in *warning*) fail "$file: $output" ;; esac
+done
+for file in 2m-2s-sync/broker-a{,-s}.properties 2m-2s-async/broker-b{,-s}.properties 2m-noslave/broker-{a,b,trace}.properties \
+    two-masters/broker-{a,b}.conf four-node/broker.json two-node/topic.json; do
+    [ -f "$prefix/conf/$file" ] || fail "conf/$file is not installed"
+done
+
+# A property of RocketMQ is a setting, or docs/configuration.md says why it is none, never both.
+sed -n '/^## Properties of the originals/,$!p' "$tree/docs/configuration.md" >"$tmp/settings.md"
+sed -n '/^## Properties of the originals/,$p' "$tree/docs/configuration.md" | grep '^| `' | sed 's/|[^|]*|$//' >"$tmp/meaningless.md"
+count=0
+while read -r property; do
+    case $property in '' | \#*) continue ;; esac
+    count=$((count + 1))
+    in_settings=$(grep -c "^| \`$property\` " "$tmp/settings.md")
+    in_others=$(grep -c "\`$property\`" "$tmp/meaningless.md")
+    [ "$in_settings" -eq 0 ] && [ "$in_others" -ne 1 ] && fail "RocketMQ's property $property is not explained in docs/configuration.md"
+    [ "$in_settings" -ne 0 ] && [ "$in_others" -ne 0 ] && fail "$property is a setting, and docs/configuration.md says that it is none"
+done <"$tree/tests/install/data/rocketmq-properties.txt"
+[ "$count" -gt 150 ] || fail "rocketmq-properties.txt holds only $count properties"
+
 # Ways to call a command: by sh, bash, itself, the path, a link.
 cd "$prefix/bin" || exit 1
 ln -s "$prefix/bin/mqbroker" "$tmp/linked"
