@@ -80,10 +80,12 @@ static void on_document_answer(void *arg, int err, const struct command *answer,
     }
 }
 
+/* `text`: the JSON, or the target of a promotion. */
 static void pass_on(struct console *c, struct telnet_call *call, enum document_kind kind, const char *action,
-                    int64_t version, int64_t version2, struct slice json)
+                    int64_t version, int64_t version2, struct slice text)
 {
-    if (strcmp(action, DOCUMENT_ACTION_SET) == 0 || strcmp(action, DOCUMENT_ACTION_ROLLBACK) == 0)
+    bool promotes = strcmp(action, DOCUMENT_ACTION_PROMOTE) == 0;
+    if (promotes || strcmp(action, DOCUMENT_ACTION_SET) == 0 || strcmp(action, DOCUMENT_ACTION_ROLLBACK) == 0)
         log_info("%s %s by %s at %s, passed on to the registry", document_kind_name(kind), action,
                  telnet_call_user(call), telnet_call_peer(call));
     registry_link_command(
@@ -97,7 +99,8 @@ static void pass_on(struct console *c, struct telnet_call *call, enum document_k
             /* CURRENT is 0 and PREVIOUS the default of diff and rollback: both are "not sent" on the wire. */
             .version = version > 0 ? version : 0,
             .version2 = version2 > 0 ? version2 : 0,
-            .json = json,
+            .json = promotes ? SLICE_NULL : text,
+            .target = promotes ? text : SLICE_NULL,
         },
         on_document_answer, call);
 }
@@ -119,7 +122,7 @@ static void on_check(void *arg, struct telnet_call *call, enum document_kind kin
 
 static void on_history(void *arg, struct telnet_call *call, enum document_kind kind, unsigned limit)
 {
-    pass_on(arg, call, kind, DOCUMENT_ACTION_HISTORY, limit, 0, SLICE_NULL);
+    pass_on(arg, call, kind, DOCUMENT_ACTION_HISTORY, 0, limit, SLICE_NULL);
 }
 
 static void on_diff(void *arg, struct telnet_call *call, enum document_kind kind, int64_t from, int64_t to)
@@ -132,7 +135,13 @@ static void on_rollback(void *arg, struct telnet_call *call, enum document_kind 
     pass_on(arg, call, kind, DOCUMENT_ACTION_ROLLBACK, version, 0, SLICE_NULL);
 }
 
-static const struct document_ops DOCUMENT_OPS = {on_get, on_set, on_check, on_history, on_diff, on_rollback};
+static void on_promote(void *arg, struct telnet_call *call, struct slice target)
+{
+    pass_on(arg, call, DOCUMENT_KIND_BROKER, DOCUMENT_ACTION_PROMOTE, 0, 0, target);
+}
+
+static const struct document_ops DOCUMENT_OPS = {on_get,  on_set,      on_check,  on_history,
+                                                 on_diff, on_rollback, on_promote};
 
 /* --- permiquery --- */
 

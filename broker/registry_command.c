@@ -1,8 +1,8 @@
 /* registry_command.c - document commands of the console, passed on to the registries.
  *
  * A command goes to the registries of namesrvAddr in their order until one can be reached. A change that it
- * stored is repeated at the others, which share nothing with it: a `set` with the same text, a rollback as a
- * `set` of the text that is in force after it.
+ * stored is repeated at the others, which share nothing with it: a `set` with the same text, a rollback or a
+ * promotion as a `set` of the text that is in force after it.
  * Threads: b->control's. */
 #include "broker/registry_link_internal.h"
 
@@ -24,7 +24,7 @@ struct forwarded {
     unsigned peer;      /* the one that is asked */
     int code;           /* of the request */
     enum cluster_document which;
-    char *action, *user, *password, *peer_text, *json;
+    char *action, *user, *password, *peer_text, *json, *target;
     int64_t version, version2;
     document_command_fn done;
     void *arg;
@@ -39,13 +39,14 @@ static void forwarded_free(struct forwarded *f)
     free(f->password);
     free(f->peer_text);
     free(f->json);
+    free(f->target);
     free(f);
 }
 
 static void send_to(struct forwarded *f, unsigned peer, const char *action, struct slice json,
                     remoting_done_fn done, void *arg)
 {
-    struct command_out_field fields[7] = {
+    struct command_out_field fields[8] = {
         FIELD_TEXT(DOCUMENT_FIELD_NAME, slice_str(cluster_document_name(f->which))),
         FIELD_TEXT(DOCUMENT_FIELD_ACTION, slice_str(action)),
         FIELD_TEXT(DOCUMENT_FIELD_USER, slice_str(f->user)),
@@ -57,6 +58,8 @@ static void send_to(struct forwarded *f, unsigned peer, const char *action, stru
         fields[n++] = FIELD_NUM(DOCUMENT_FIELD_VERSION, f->version);
     if (n > 0 && f->version2 != 0)
         fields[n++] = FIELD_NUM(DOCUMENT_FIELD_VERSION2, f->version2);
+    if (n > 0 && f->target[0] != '\0')
+        fields[n++] = FIELD_TEXT(DOCUMENT_FIELD_TARGET, slice_str(f->target));
     remoting_client_request(f->link->client, &(struct remoting_call){
         .addr = f->link->peers[peer].addr,
         .code = f->code,
@@ -124,7 +127,7 @@ static void on_rolled_back_text(void *arg, int err, const struct command *answer
 /* Takes over `f`. */
 static void spread(struct forwarded *f)
 {
-    if (f->link->peer_count > 1 && strcmp(f->action, DOCUMENT_ACTION_ROLLBACK) == 0) {
+    if (f->link->peer_count > 1 && strcmp(f->action, DOCUMENT_ACTION_SET) != 0) {
         f->version = f->version2 = 0;
         send_to(f, f->peer, DOCUMENT_ACTION_GET, SLICE_NULL, on_rolled_back_text, f);
         return;
@@ -177,6 +180,7 @@ static void forward(struct registry_link *l, int code, const struct document_com
     f->password = mem_strdup(c->password);
     f->peer_text = mem_strdup(c->peer);
     f->json = slice_dup(c->json);
+    f->target = slice_dup(c->target);
     f->version = c->version;
     f->version2 = c->version2;
     f->done = done;

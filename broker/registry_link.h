@@ -31,6 +31,7 @@ struct document_command {
     const char *user, *password, *peer;
     int64_t version, version2;      /* 0: not sent */
     struct slice json;
+    struct slice target;            /* promote */
 };
 typedef void (*document_command_fn)(void *arg, int err, const struct command *answer, const char *registry,
                                     const struct errbuf *eb);

@@ -19,11 +19,12 @@
  *           one); a watcher ignores a version that is not larger than the one it has from this registry.
  *
  * CJMQ_DOCUMENT_COMMAND 7004  broker (for its telnet console) or tool -> registry
- *   ext     name; action = get | set | check | history | diff | rollback; user, password;
+ *   ext     name; action = get | set | check | history | diff | rollback | promote; user, password;
  *           peer: address of the operator's session, for the history;
  *           version: get, rollback: which one; diff: from. 0 or absent: the current one, for diff and
  *                    rollback the one before it;
  *           version2: diff: to (0: the current one); history: number of entries (0: 20)
+ *           target: promote (name = broker): alias or ip:port of the slave that becomes master
  *   body    the JSON text as typed, for set and check
  *   answer  0, ext outcome (below), status (telnet status number of JMQ), version (current after the
  *           command), warnings (their number), body the text; 16: wrong user or password (remark).
@@ -59,6 +60,7 @@
 #define DOCUMENT_FIELD_USER "user"
 #define DOCUMENT_FIELD_PASSWORD "password"
 #define DOCUMENT_FIELD_PEER "peer"
+#define DOCUMENT_FIELD_TARGET "target"
 #define DOCUMENT_FIELD_STATUS "status"
 #define DOCUMENT_FIELD_OUTCOME "outcome"
 #define DOCUMENT_FIELD_WARNINGS "warnings"
@@ -69,6 +71,7 @@
 #define DOCUMENT_ACTION_HISTORY "history"
 #define DOCUMENT_ACTION_DIFF "diff"
 #define DOCUMENT_ACTION_ROLLBACK "rollback"
+#define DOCUMENT_ACTION_PROMOTE "promote"
 
 #define DOCUMENT_OUTCOME_DONE "done"
 #define DOCUMENT_OUTCOME_DOCUMENT "document"

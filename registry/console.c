@@ -106,6 +106,15 @@ static void on_rollback(void *arg, struct telnet_call *call, enum document_kind 
     reply_outcome(call, &out);
 }
 
+static void on_promote(void *arg, struct telnet_call *call, struct slice target)
+{
+    struct registry *r = arg;
+    struct document_author author = author_of(call);
+    struct document_outcome out = {0};
+    documents_promote(r->documents, target, &author, &out);
+    reply_outcome(call, &out);
+}
+
 static const struct document_ops document_ops = {
     .get = on_get,
     .set = on_set,
@@ -113,6 +122,7 @@ static const struct document_ops document_ops = {
     .history = on_history,
     .diff = on_diff,
     .rollback = on_rollback,
+    .promote = on_promote,
 };
 
 /* --- cluster, topics --- */

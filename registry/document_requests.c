@@ -102,7 +102,7 @@ void registry_push_document(void *arg, enum cluster_document which, int64_t vers
 struct document_command {
     enum cluster_document which;
     int64_t version, version2;
-    struct slice body;
+    struct slice body, target;
     struct document_author author;
 };
 
@@ -140,13 +140,19 @@ static void run_rollback(struct documents *d, const struct document_command *c, 
     documents_rollback(d, c->which, c->version > 0 ? c->version : DOCUMENT_PREVIOUS, &c->author, out);
 }
 
+static void run_promote(struct documents *d, const struct document_command *c, struct document_outcome *out)
+{
+    documents_promote(d, c->target, &c->author, out);
+}
+
 static const struct action {
     const char *name;
     void (*run)(struct documents *d, const struct document_command *c, struct document_outcome *out);
 } actions[] = {
-    {DOCUMENT_ACTION_GET, run_get},     {DOCUMENT_ACTION_SET, run_set},
-    {DOCUMENT_ACTION_CHECK, run_check}, {DOCUMENT_ACTION_HISTORY, run_history},
-    {DOCUMENT_ACTION_DIFF, run_diff},   {DOCUMENT_ACTION_ROLLBACK, run_rollback},
+    {DOCUMENT_ACTION_GET, run_get},         {DOCUMENT_ACTION_SET, run_set},
+    {DOCUMENT_ACTION_CHECK, run_check},     {DOCUMENT_ACTION_HISTORY, run_history},
+    {DOCUMENT_ACTION_DIFF, run_diff},       {DOCUMENT_ACTION_ROLLBACK, run_rollback},
+    {DOCUMENT_ACTION_PROMOTE, run_promote},
 };
 
 static const struct action *lookup_action(struct slice name)
@@ -213,9 +219,12 @@ void registry_on_document_command(void *arg, struct request *req)
         !read_number(req, DOCUMENT_FIELD_VERSION2, 0, &c.version2))
         return;
     const struct action *action = lookup_action(action_name);
+    if (action != NULL && action->run == run_promote &&
+        !registry_require(req, DOCUMENT_FIELD_TARGET, FIELD_MAX_BYTES, &c.target))
+        return;
     if (action == NULL) {
         request_reply_error(req, RESP_SYSTEM_ERROR,
-                            "no action \"%.*s\"; there are get, set, check, history, diff, rollback",
+                            "no action \"%.*s\"; there are get, set, check, history, diff, rollback, promote",
                             SLICE_ARG(action_name));
         return;
     }

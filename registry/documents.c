@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cluster/broker_promote.h"
 #include "cluster/document_diff.h"
 
 #include <stdio.h>
@@ -382,6 +383,26 @@ void documents_rollback(struct documents *d, enum cluster_document which, int64_
         char origin[64];
         snprintf(origin, sizeof origin, "rollback to %lld", (long long)version);
         store(d, which, buf_slice(&text), author, origin, out);
+    }
+    buf_fini(&text);
+}
+
+void documents_promote(struct documents *d, struct slice target, const struct document_author *author,
+                       struct document_outcome *out)
+{
+    const struct broker_document *brokers = documents_brokers(d);
+    struct errbuf eb = {0};
+    struct buf text = {0};
+    int rc = brokers == NULL
+                 ? errbuf_set(&eb, ERR_NOTFOUND, "there is no broker document yet")
+                 : broker_document_promote(brokers, target, &d->options.limits, &text, &eb);
+    if (rc != 0) {
+        out->version = documents_version(d, CLUSTER_DOCUMENT_BROKER);
+        finish_text(out, DOCUMENT_REFUSED, eb.text);
+    } else {
+        char *origin = mem_printf("promote %.*s", SLICE_ARG(target));
+        store(d, CLUSTER_DOCUMENT_BROKER, buf_slice(&text), author, origin, out);
+        free(origin);
     }
     buf_fini(&text);
 }

@@ -79,5 +79,9 @@ void documents_diff(struct documents *d, enum cluster_document which, int64_t fr
 /* version: PREVIOUS or > 0. Stores that version's text as the newest one. */
 void documents_rollback(struct documents *d, enum cluster_document which, int64_t version,
                         const struct document_author *author, struct document_outcome *out);
+/* Stores a broker document in which the slave `target` (alias or ip:port) and its master have changed places
+ * (cluster/broker_promote.h). */
+void documents_promote(struct documents *d, struct slice target, const struct document_author *author,
+                       struct document_outcome *out);
 
 #endif

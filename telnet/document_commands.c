@@ -170,6 +170,14 @@ static void on_rollback(const struct request *q)
         q->ops->rollback(q->arg, q->call, q->kind, version);
 }
 
+static void on_promote(const struct request *q)
+{
+    if (q->kind != DOCUMENT_KIND_BROKER || q->count != 1)
+        refuse_words(q);
+    else
+        q->ops->promote(q->arg, q->call, telnet_call_word(q->call, 2));
+}
+
 #define JSON_SUB_WORDS "set check"
 #define SUB_WORDS "get set check history diff rollback"
 
@@ -177,8 +185,8 @@ static const struct {
     const char *name;
     void (*handle)(const struct request *q);
 } sub_commands[] = {
-    {"get", on_get},         {"set", on_set},   {"check", on_check},
-    {"history", on_history}, {"diff", on_diff}, {"rollback", on_rollback},
+    {"get", on_get},   {"set", on_set},           {"check", on_check},     {"history", on_history},
+    {"diff", on_diff}, {"rollback", on_rollback}, {"promote", on_promote},
 };
 
 static void on_document_command(struct telnet_call *call, void *arg)
@@ -208,24 +216,28 @@ static void on_document_command(struct telnet_call *call, void *arg)
     name " history [COUNT]        versions with time, user and address\n"                              \
     name " diff [FROM [TO]]       what changed; without versions: the last change\n"                   \
     name " rollback [VERSION]     make an old version the newest; without one: undo the last change"
+#define PROMOTE_USAGE                                                                                  \
+    "\nbroker promote ALIAS          make a slave the master of its group, and the master its slave: roles\n" \
+    "                              and permissions change places; ALIAS, or ip:port"
 
 void document_commands_init(struct document_commands *d, const struct document_ops *ops, void *arg,
                             struct telnet_command *out)
 {
     static const struct telnet_command rows[DOCUMENT_COMMAND_COUNT] = {
         [DOCUMENT_KIND_TOPIC] = {.name = "topic",
+                                 .sub_words = SUB_WORDS,
                                  .usage = USAGE("topic"),
                                  .help = "the topic document: get, set, check, history, diff, rollback"},
         [DOCUMENT_KIND_BROKER] = {.name = "broker",
-                                  .usage = USAGE("broker"),
-                                  .help = "the broker document: get, set, check, history, diff, rollback"},
+                                  .sub_words = SUB_WORDS " promote",
+                                  .usage = USAGE("broker") PROMOTE_USAGE,
+                                  .help = "the broker document: get, set, check, history, diff, rollback, promote"},
     };
     d->ops = ops;
     d->arg = arg;
     for (int kind = 0; kind < DOCUMENT_COMMAND_COUNT; kind++) {
         d->slot[kind] = (struct document_commands_slot){d, (enum document_kind)kind};
         out[kind] = rows[kind];
-        out[kind].sub_words = SUB_WORDS;
         out[kind].json_sub_words = JSON_SUB_WORDS;
         out[kind].flags = TELNET_TAKES_JSON;
         out[kind].handler = on_document_command;

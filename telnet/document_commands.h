@@ -32,6 +32,9 @@ struct document_ops {
     void (*diff)(void *arg, struct telnet_call *call, enum document_kind kind, int64_t from, int64_t to);
     /* Stores an old version's text as the newest one: replies as set. version: PREVIOUS or > 0. */
     void (*rollback)(void *arg, struct telnet_call *call, enum document_kind kind, int64_t version);
+    /* `broker promote`: the named slave and its master change places in a new version: replies as set.
+     * `target`: an alias or ip:port, valid until the reply. */
+    void (*promote)(void *arg, struct telnet_call *call, struct slice target);
 };
 
 #define DOCUMENT_COMMAND_COUNT 2

@@ -73,6 +73,13 @@ static void on_rollback(void *arg, struct telnet_call *call, enum document_kind 
     document_reply_failed(call, "no history is kept here");
 }
 
+static void on_promote(void *arg, struct telnet_call *call, struct slice target)
+{
+    (void)arg;
+    (void)target;
+    document_reply_failed(call, "no brokers are known here");
+}
+
 static void on_later_timer(void *arg)
 {
     struct later *later = arg;
@@ -103,7 +110,8 @@ static void on_stdin(void *arg, int events)
 
 int main(void)
 {
-    static const struct document_ops ops = {on_get, on_set, on_check, on_history, on_diff, on_rollback};
+    static const struct document_ops ops = {on_get,  on_set,      on_check,  on_history,
+                                            on_diff, on_rollback, on_promote};
     struct server s = {.reactor = reactor_new("console", 0)};
     struct telnet_options options;
     struct document_commands documents;

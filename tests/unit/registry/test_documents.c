@@ -188,6 +188,40 @@ static void test_documents_database_failure_keeps_the_old_document(void **state)
     assert_int_equal(f->changes, 1);
 }
 
+#define B(master, slave)                                                                         \
+    "[{\"ip\":\"1.1.1.1\",\"port\":50088,\"alias\":\"" master "\"},{\"ip\":\"1.1.1.2\",\"port\":50088,\"alias\":\"" slave \
+    "\"}]"
+
+static void test_documents_promote_is_one_new_version_with_its_author(void **state)
+{
+    struct fixture *f = *state;
+    struct document_outcome out = {0};
+    documents_promote(f->documents, SLICE_LIT("g_s"), &author, &out);
+    expect(&out, DOCUMENT_REFUSED, "there is no broker document yet");
+    documents_set(f->documents, CLUSTER_DOCUMENT_BROKER, SLICE_LIT(B("g_m", "g_s")), &author, &out);
+    expect(&out, DOCUMENT_DONE, "");
+    documents_promote(f->documents, SLICE_LIT("g_x"), &author, &out);
+    expect(&out, DOCUMENT_REFUSED, "the broker document has no broker \"g_x\"; there are: g_m, g_s");
+    assert_int_equal(f->changes, 1);
+    documents_promote(f->documents, SLICE_LIT("g_s"), &author, &out);
+    assert_int_equal(out.version, 2);
+    expect(&out, DOCUMENT_DONE, "");
+    assert_int_equal(f->changed_version, 2);
+    assert_string_equal(broker_document_master(documents_brokers(f->documents), SLICE_LIT("g"))->address,
+                        "1.1.1.2:50088");
+    documents_get(f->documents, CLUSTER_DOCUMENT_BROKER, DOCUMENT_NEWEST, &out);
+    expect(&out, DOCUMENT_FOUND, B("g_s", "g_m"));
+    documents_history(f->documents, CLUSTER_DOCUMENT_BROKER, 1, &out);
+    char *text = buf_steal_str(&out.text);
+    assert_non_null(strstr(text, "  jmq           1.2.3.4:5  "));
+    assert_non_null(strstr(text, "  promote g_s\n"));
+    free(text);
+    documents_rollback(f->documents, CLUSTER_DOCUMENT_BROKER, DOCUMENT_PREVIOUS, &author, &out);
+    expect(&out, DOCUMENT_DONE, "");
+    assert_string_equal(broker_document_master(documents_brokers(f->documents), SLICE_LIT("g"))->address,
+                        "1.1.1.1:50088");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -197,6 +231,7 @@ int main(void)
         TEST(test_documents_refused_and_checked_store_nothing),
         TEST(test_documents_rollback_makes_a_new_version),
         TEST(test_documents_damaged_newest_version_gives_way_to_the_one_before),
+        TEST(test_documents_promote_is_one_new_version_with_its_author),
         TEST(test_documents_database_failure_keeps_the_old_document),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

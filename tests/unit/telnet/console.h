@@ -132,9 +132,16 @@ static inline void console_doc_rollback(void *arg, struct telnet_call *call, enu
     document_reply_failed(call, "no registry answers");
 }
 
+static inline void console_doc_promote(void *arg, struct telnet_call *call, struct slice target)
+{
+    struct console *c = arg;
+    snprintf(c->log, sizeof c->log, "promote %.*s", SLICE_ARG(target));
+    document_reply_done(call);
+}
+
 static const struct document_ops console_document_ops = {
-    console_doc_get,     console_doc_set,  console_doc_check,
-    console_doc_history, console_doc_diff, console_doc_rollback,
+    console_doc_get,  console_doc_set,      console_doc_check,   console_doc_history,
+    console_doc_diff, console_doc_rollback, console_doc_promote,
 };
 
 /* --- life --- */

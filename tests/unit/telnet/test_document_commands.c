@@ -73,6 +73,19 @@ static void test_document_commands_versions_reach_the_operations(void **state)
     assert_rows(rows, sizeof rows / sizeof *rows);
 }
 
+static void test_document_commands_promote_is_for_brokers_and_takes_one_name(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"broker promote jmq102_s", OK, "promote jmq102_s"},
+        {"broker PROMOTE 192.168.1.6:50088", OK, "promote 192.168.1.6:50088"},
+        {"broker promote", PARAMETER_ERROR, ""},
+        {"broker promote a b", PARAMETER_ERROR, ""},
+        {"topic promote a", PARAMETER_ERROR, ""},
+    };
+    assert_rows(rows, sizeof rows / sizeof *rows);
+}
+
 static void test_document_commands_check_tells_warnings_and_reasons(void **state)
 {
     (void)state;
@@ -109,6 +122,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_document_commands_reply_as_jmq),
         cmocka_unit_test(test_document_commands_versions_reach_the_operations),
+        cmocka_unit_test(test_document_commands_promote_is_for_brokers_and_takes_one_name),
         cmocka_unit_test(test_document_commands_check_tells_warnings_and_reasons),
         cmocka_unit_test(test_document_reply_get_without_bytes_is_an_empty_object),
     };

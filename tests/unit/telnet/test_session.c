@@ -128,7 +128,7 @@ static void test_session_help_never_closes(void **state)
     peer_type(&p, "help\r\n");
     peer_await(&p, "auth         log in; every other command needs it\r\n"
                    "big          long text\r\n"
-                   "broker       the broker document: get, set, check, history, diff, rollback\r\n"
+                   "broker       the broker document: get, set, check, history, diff, rollback, promote\r\n"
                    "clear        empty the screen\r\n"
                    "edit         line editing, history by arrow keys, completion: on for a terminal, off for "
                    "a script\r\n"
