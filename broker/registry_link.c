@@ -161,8 +161,9 @@ static void register_with(struct registry_peer *p)
         p->again = true;
         return;
     }
-    if (p->registered_name[0] != '\0' &&
-        (strcmp(p->registered_name, self.name) != 0 || p->registered_id != self.broker_id))
+    /* A new id under the same name needs no farewell: registries know brokers by their address. One with the old
+     * id would take the place from a promoted slave that has it now. */
+    if (p->registered_name[0] != '\0' && strcmp(p->registered_name, self.name) != 0)
         farewell(p, p->registered_name, p->registered_id, on_old_name_gone);
     p->registering = true;
     p->begun++;

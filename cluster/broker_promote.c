@@ -205,8 +205,8 @@ static bool exchange(const struct promotion *p, struct buf *out)
     struct slice text = broker_document_text(p->d);
     struct members slave = members_of(element_at(text, p->master->index));
     struct members master = members_of(element_at(text, p->slave->index));
-    bool aliases = slave.value[MEMBER_ALIAS].len > 0 && master.value[MEMBER_ALIAS].len > 0;
-    if (aliases && try_text(p, &slave, &master, out))
+    bool alike = (slave.value[MEMBER_ALIAS].len > 0) == (master.value[MEMBER_ALIAS].len > 0);
+    if (alike && try_text(p, &slave, &master, out))
         return true;
     struct slice alias = slave.value[MEMBER_ALIAS];
     slave.value[MEMBER_ALIAS] = master.value[MEMBER_ALIAS];

@@ -118,7 +118,11 @@ void registry_on_register(void *arg, struct request *req)
         request_reply_error(req, RESP_SYSTEM_ERROR, "%s", eb.text);
         return;
     }
+    int64_t listed_id = registry_listed_id(r, id.address, id.group);
+    if (listed_id >= 0)
+        id.broker_id = listed_id;
     struct live_registration reg = {
+        .listed = listed_id >= 0,
         .cluster = id.cluster,
         .group = id.group,
         .address = id.address,

@@ -265,12 +265,25 @@ static struct live_broker *group_member(const struct live_group *g, int64_t brok
     return b;
 }
 
-/* Puts the broker in its (new) group under its id. A broker that holds the id there already gives way: its
- * machine came back under another address, or two were configured alike. */
+/* Whoever holds the id in the group gives way: its machine came back under another address, or two were
+ * configured alike. */
+static void drop_holder(struct live_table *t, struct live_group *g, int64_t broker_id, const char *newer)
+{
+    struct live_broker *other = group_member(g, broker_id);
+    if (other == NULL)
+        return;
+    log_warn("two brokers with the same id, the older registration goes group=%s id=%lld address=%s newer=%s",
+             g->name, (long long)broker_id, other->address, newer);
+    group_unlink(g, other);
+    broker_free(t, other);
+}
+
+/* Puts the broker in its (new) group under its id. */
 static void place_broker(struct live_table *t, struct live_broker *b, const struct live_registration *r)
 {
     struct live_group *g = group_find_or_create(t, r->group, r->cluster);
     struct live_group *old = b->group;
+    b->listed = r->listed;
     if (old == g && b->broker_id == r->broker_id)
         return;
     if (old != NULL) {
@@ -278,16 +291,36 @@ static void place_broker(struct live_table *t, struct live_broker *b, const stru
         if (old->brokers == NULL && old != g)
             group_free(t, old);
     }
-    struct live_broker *other = group_member(g, r->broker_id);
-    if (other != NULL) {
-        log_warn(
-            "two brokers with the same id, the older registration goes group=%s id=%lld address=%s newer=%s",
-            g->name, (long long)r->broker_id, other->address, b->address);
-        group_unlink(g, other);
-        broker_free(t, other);
-    }
+    drop_holder(t, g, r->broker_id, b->address);
     b->broker_id = r->broker_id;
     group_add(g, b);
+}
+
+void live_table_apply_ids(struct live_table *t, live_listed_id_fn id_of, void *arg)
+{
+    struct live_moved {
+        struct live_broker *broker;
+        struct live_group *group;
+    } *moved = mem_alloc((HASH_COUNT(t->brokers) + 1) * sizeof *moved);
+    unsigned n = 0;
+    struct live_broker *b, *next;
+    HASH_ITER(hh, t->brokers, b, next) {
+        int64_t id = id_of(arg, b);
+        b->listed = id >= 0;
+        if (id < 0 || id == b->broker_id)
+            continue;
+        /* All leave their places before any takes its new one: two of them may exchange theirs. */
+        moved[n++] = (struct live_moved){b, b->group};
+        group_unlink(b->group, b);
+        b->broker_id = id;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        drop_holder(t, moved[i].group, moved[i].broker->broker_id, moved[i].broker->address);
+        group_add(moved[i].group, moved[i].broker);
+        log_info("broker has a new place by the document address=%s group=%s id=%lld", moved[i].broker->address,
+                 moved[i].group->name, (long long)moved[i].broker->broker_id);
+    }
+    free(moved);
 }
 
 static bool group_has_topic(const struct live_table *t, struct slice name, const struct live_group *g)
@@ -340,7 +373,13 @@ int live_table_register(struct live_table *t, const struct live_registration *r,
     struct live_broker *b = live_table_lookup(t, r->address);
     const struct live_group *group = live_table_lookup_group(t, r->group);
     bool master_new = group == NULL || live_group_master(group) == NULL;
+    const struct live_broker *holder = group == NULL ? NULL : group_member(group, r->broker_id);
     *change = LIVE_KNOWN;
+    if (holder != NULL && holder != b && holder->listed && !r->listed)
+        return errbuf_set(eb, ERR_CONFLICT,
+                          "broker id %lld of group %s belongs to %s by the broker document; list this broker "
+                          "there, or give it another brokerId",
+                          (long long)r->broker_id, group->name, holder->address);
     if (b == NULL) {
         if (HASH_COUNT(t->brokers) >= r->brokers_max)
             return errbuf_set(eb, ERR_LIMIT, "%u brokers are registered; brokersMax allows no more",

@@ -1,6 +1,10 @@
 /* live_table.h - the brokers that are alive, by what they registered, and the topics that they registered:
  * RouteInfoManager's tables.
  *
+ * A broker that the broker document lists in the group that it registers for has the id that the document gives
+ * it, whatever it registers: after a promotion the new roles hold at once, and a former master that has not
+ * heard of it cannot take the place back.
+ *
  * A broker is alive from its registration until it unregisters, its registration's connection closes, or
  * nothing was heard of it for its expiry time. When the last broker of a group goes, the group's queues go
  * with it.
@@ -22,6 +26,7 @@ struct live_broker {
     char *ha_address; /* "" when not given */
     struct live_group *group;
     int64_t broker_id;
+    bool listed;                 /* the broker document gave it its id */
     struct data_version version; /* of its topics */
     int64_t heard_mono_ms, heard_wall_ms;
     int64_t expire_ms;
@@ -64,7 +69,8 @@ struct live_table {
 /* Borrowed during the call. */
 struct live_registration {
     struct slice cluster, group, address, ha_address;
-    int64_t broker_id;
+    int64_t broker_id; /* by the document if `listed` */
+    bool listed;
     uint64_t conn_id;
     int64_t expire_ms;
     bool has_place;
@@ -80,9 +86,14 @@ enum live_change { LIVE_KNOWN, LIVE_NEW_BROKER, LIVE_MOVED_BROKER };
 void live_table_fini(struct live_table *t);
 
 /* Takes a registration in. *change says whether the broker is new. 0, or ERR_LIMIT (eb: which limit, the
- * setting's name): topics beyond topics_max are left out, a broker beyond brokers_max is refused. */
+ * setting's name): topics beyond topics_max are left out, a broker beyond brokers_max is refused. ERR_CONFLICT:
+ * its id is that of a live broker which has it from the document, as this one has not; it is refused. */
 int live_table_register(struct live_table *t, const struct live_registration *r, enum live_change *change,
                         struct errbuf *eb);
+/* The broker document changed: `id_of` gives the id that it has for a live broker in its group, or -1. Brokers
+ * change places at once; one that is not listed and holds another's new id is dropped until it registers anew. */
+typedef int64_t (*live_listed_id_fn)(void *arg, const struct live_broker *b);
+void live_table_apply_ids(struct live_table *t, live_listed_id_fn id_of, void *arg);
 /* True when it was there. */
 bool live_table_unregister(struct live_table *t, struct slice address);
 struct live_broker *live_table_lookup(const struct live_table *t, struct slice address);

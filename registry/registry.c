@@ -56,6 +56,27 @@ struct route_sources registry_sources(const struct registry *r)
     };
 }
 
+int64_t registry_listed_id(const struct registry *r, struct slice address, struct slice group)
+{
+    const struct broker_entry *e = broker_document_lookup(documents_brokers(r->documents), address);
+    return e != NULL && slice_eq_str(group, e->group) ? e->rocketmq_id : -1;
+}
+
+static int64_t id_of_live_broker(void *arg, const struct live_broker *b)
+{
+    return registry_listed_id(arg, slice_str(b->address), slice_str(b->group->name));
+}
+
+/* Routes first: whoever is told of the change finds them so. */
+static void on_document_changed(void *arg, enum cluster_document which, int64_t version, int64_t time_ms,
+                                struct slice text)
+{
+    struct registry *r = arg;
+    if (which == CLUSTER_DOCUMENT_BROKER)
+        live_table_apply_ids(&r->live, id_of_live_broker, r);
+    registry_push_document(r, which, version, time_ms, text);
+}
+
 /* --- brokers that go --- */
 
 static void on_broker_connection_lost(void *arg, const struct live_broker *b)
@@ -108,7 +129,7 @@ static int open_data(struct registry *r, struct errbuf *eb)
     struct documents_options documents = {
         .db = r->db,
         .versions_kept = &s->documentVersionsKept,
-        .on_changed = registry_push_document,
+        .on_changed = on_document_changed,
         .arg = r,
         .limits =
             {

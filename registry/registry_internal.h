@@ -42,6 +42,8 @@ struct registry {
     } counters;
 };
 
+/* The id that the broker document gives a broker in this group; -1: it does not list it there. */
+int64_t registry_listed_id(const struct registry *r, struct slice address, struct slice group);
 /* What routes are made from now. */
 struct route_sources registry_sources(const struct registry *r);
 
@@ -75,7 +77,7 @@ void registry_on_document_get(void *arg, struct request *req);     /* 7001 */
 void registry_on_document_watch(void *arg, struct request *req);   /* 7002 */
 void registry_on_document_command(void *arg, struct request *req); /* 7004 */
 void registry_on_cluster_status(void *arg, struct request *req);   /* 7005 */
-/* documents_changed_fn: pushes to the watchers. */
+/* Pushes a new version to the watchers. */
 void registry_push_document(void *arg, enum cluster_document which, int64_t version, int64_t time_ms,
                             struct slice text);
 

@@ -406,6 +406,29 @@ class OneRegistry(Cluster):
         eventually(lambda: [b["brokerName"] for b in self.route(registry, TOPIC)["brokerDatas"]] == ["jmq103"])
         self.stop(broker)
 
+    def test_promotion_by_the_brokers_console_is_followed_live(self):
+        self.registry().start()
+        slave = self.broker()
+        console = self.console(self.registries[0])
+        pair = [{"alias": "jmq102_m", "ip": "127.0.0.1", "port": 1}, {"alias": "jmq102_s", "ip": "127.0.0.1", "port": slave.port}]
+        self.done(console, "broker set " + json.dumps(pair))
+        self.done(console, "topic set " + topic_document())
+        slave.start()
+        connection, own = slave.connect(), self.console(slave)
+        eventually(lambda: self.names(self.registries[0]) == {"jmq102": {"1": "127.0.0.1:%d" % slave.port}})
+        self.assertEqual(self.send(connection).code, NO_PERMISSION)
+        self.assertIn("is the master", own.result("broker promote jmq102_m")["message"])
+        self.done(own, "broker promote 127.0.0.1:%d" % slave.port)
+        self.assertEqual(self.names(self.registries[0]), {"jmq102": {"0": "127.0.0.1:%d" % slave.port}})
+        eventually(lambda: self.served(connection))
+        self.assertEqual(json.loads(own.result("monitor -i role")["message"]), "MASTER")
+        history = own.command("broker history 1").splitlines()
+        self.assertEqual(len(history), 2, history)
+        self.assertRegex(history[1], r"^ +2 .* jmq +127\.0\.0\.1:\d+ via 127\.0\.0\.1:\d+ +promote 127\.0\.0\.1:%d$" % slave.port)
+        self.done(own, "broker rollback")
+        eventually(lambda: not self.served(connection))
+        self.stop(slave)
+
     def test_permiquery_tells_of_broker_topic_and_app(self):
         broker, _ = self.start_with_documents()
         c = self.console(broker)

@@ -316,6 +316,59 @@ class RegistryTest(unittest.TestCase):
         self.assertRegex(table, r"jmq102 +MASTER +FULL +127\.0\.0\.1:50088 +yes +0 s ago +document")
         self.assertRegex(table, r"jmq102 +SLAVE +READ +127\.0\.0\.1:50090 +yes")
 
+    # --- promotion ---
+
+    def members(self, client, group="jmq102"):
+        """{id: address} of a group as tools see it."""
+        return json.loads(client.call(106)[1])["brokerAddrTable"][group]["brokerAddrs"]
+
+    def test_promotion_shows_in_routes_cluster_and_answers_at_once(self):
+        c = self.console()
+        pair = '[{"alias":"jmq102_m","ip":"127.0.0.1","permission":"FULL","port":50088},' \
+               '{"alias":"jmq102_s","ip":"127.0.0.1","permission":"%s","port":50090}]'
+        promoted = pair.replace("jmq102_m", "x").replace("jmq102_s", "jmq102_m").replace("x", "jmq102_s")
+        promoted = promoted.replace("FULL", "%s", 1).replace('"%s","port":50090', '"FULL","port":50090')
+        self.assertEqual(c.command("broker set " + pair % "READ"), '{"message":"ok","status":0}')
+        self.assertEqual(c.command("topic set " + TOPIC), '{"message":"ok","status":0}')
+        old, new, client = self.connect(), self.connect(), self.connect()
+        self.assertEqual(register(old, "127.0.0.1:50088", "jmq102", 0, ["own"])[0]["code"], 0)
+        header = register(new, "127.0.0.1:50090", "jmq102", 1)[0]
+        self.assertEqual((header["extFields"]["masterAddr"], header["extFields"]["haServerAddr"]), ("127.0.0.1:50088", "127.0.0.1:10912"))
+        both = {"0": "127.0.0.1:50088", "1": "127.0.0.1:50090"}
+        for topic in ("topic_simple", "own"):
+            self.assertEqual(self.route(client, topic)[1]["brokerDatas"][0]["brokerAddrs"], both)
+        self.assertEqual(c.command("broker promote jmq102_s"), '{"message":"ok","status":0}')
+        swapped = {"0": "127.0.0.1:50090", "1": "127.0.0.1:50088"}
+        self.assertEqual(c.result("broker get"), {"message": promoted % "READ", "status": 0})
+        for topic in ("topic_simple", "own"):
+            code, route = self.route(client, topic)
+            self.assertEqual((route["brokerDatas"][0]["brokerAddrs"], route["queueDatas"][0]["perm"]), (swapped, 6))
+        self.assertEqual(self.members(client), swapped)
+        rows = [line.split()[:4] for line in c.command("cluster").splitlines()[1:]]
+        self.assertEqual(rows, [["jmq102", "MASTER", "FULL", "127.0.0.1:50090"], ["jmq102", "SLAVE", "READ", "127.0.0.1:50088"]])
+        # the old master has not heard of it, and is told who is master now
+        header = register(old, "127.0.0.1:50088", "jmq102", 0, ["own"], 2)[0]
+        self.assertEqual((header["code"], header["extFields"]["masterAddr"]), (0, "127.0.0.1:50090"))
+        self.assertEqual(self.members(client), swapped)
+        self.assertEqual(register(new, "127.0.0.1:50090", "jmq102", 0)[0].get("extFields") or {}, {})
+        self.assertIn("  promote jmq102_s\r\n", c.command("broker history 1") + "\r\n")
+        # dead, and not noticed yet: still one master
+        old.close()
+        eventually(lambda: self.members(client) == {"0": "127.0.0.1:50090"})
+
+    def test_promotion_refused_names_the_cause(self):
+        c = self.console()
+        self.assertEqual(c.result("broker promote a")["message"], "there is no broker document yet")
+        c.command("broker set " + guide("deployment_four_brokers.json").replace("\n", ""))
+        before = c.command("broker history")
+        for line, status, text in (("a_s", 12, 'has no broker "a_s"; there are: jmq100_m, jmq100_s, jmq102_m, jmq102_s'),
+                                   ("jmq102_m", 12, "is the master of group jmq102 already"), ("", 4, "parameter exception")):
+            answer = c.result("broker promote " + line)
+            self.assertEqual(answer["status"], status)
+            self.assertIn(text, answer["message"])
+        self.assertEqual(c.command("broker history"), before)
+        self.assertEqual(c.result("topic promote jmq102_s")["status"], 4)
+
     def test_broker_whose_connection_closes_is_dropped_at_once(self):
         client, broker = self.connect(), self.connect()
         register(broker, "127.0.0.1:10911", "broker-a", 0, ["T1"])

@@ -9,6 +9,7 @@
 struct sample_broker {
     const char *address, *group;
     int64_t id;
+    bool listed; /* the broker document gave the id */
     uint64_t conn;
     int64_t now_ms;
     const char *topic; /* one topic with 4 queues; NULL: none */
@@ -31,6 +32,7 @@ static inline int sample_register(struct live_table *t, const struct sample_brok
         .address = slice_str(s->address),
         .ha_address = SLICE_LIT(""),
         .broker_id = s->id,
+        .listed = s->listed,
         .conn_id = s->conn,
         .expire_ms = 120000,
         .body = &body,

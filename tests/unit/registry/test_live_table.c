@@ -100,6 +100,69 @@ static void test_live_table_same_id_the_newer_address_wins(void **state)
     live_table_fini(&t);
 }
 
+/* "id=address ..." of group g */
+static void expect_members(const struct live_table *t, const char *text)
+{
+    char found[200] = "";
+    const struct live_group *g = live_table_lookup_group(t, SLICE_LIT("g"));
+    for (const struct live_broker *b = g == NULL ? NULL : g->brokers; b != NULL; b = b->next)
+        snprintf(found + strlen(found), sizeof found - strlen(found), "%s%d=%s", found[0] == '\0' ? "" : " ",
+                 (int)b->broker_id, b->address);
+    assert_string_equal(found, text);
+}
+
+/* The document: h:1, h:2, h:3 in the order of the string; others are not listed. */
+static int64_t id_in_order(void *arg, const struct live_broker *b)
+{
+    const char *at = strchr(arg, b->address[2]);
+    return at == NULL ? -1 : at - (const char *)arg;
+}
+
+static void test_live_table_document_exchanges_places_at_once(void **state)
+{
+    (void)state;
+    struct live_table t = {0};
+    char before[] = "123", promoted[] = "312";
+    sample_add(&t, (struct sample_broker){.address = "h:1", .group = "g", .listed = true, .topic = "T"});
+    sample_add(&t, (struct sample_broker){.address = "h:2", .group = "g", .listed = true, .id = 1});
+    sample_add(&t, (struct sample_broker){.address = "h:3", .group = "g", .listed = true, .id = 2});
+    live_table_apply_ids(&t, id_in_order, before);
+    expect_members(&t, "0=h:1 1=h:2 2=h:3");
+    live_table_apply_ids(&t, id_in_order, promoted);
+    expect_members(&t, "0=h:3 1=h:1 2=h:2");
+    assert_string_equal(live_group_master(live_table_lookup_group(&t, SLICE_LIT("g")))->address, "h:3");
+    assert_non_null(live_table_lookup_topic(&t, SLICE_LIT("T"))); /* the group's, whoever is master */
+    live_table_fini(&t);
+}
+
+static void test_live_table_listed_master_keeps_its_id(void **state)
+{
+    (void)state;
+    struct live_table t = {0};
+    struct errbuf eb = {0};
+    enum live_change change;
+    char only_2[] = "2";
+    sample_add(&t, (struct sample_broker){.address = "h:1", .group = "g"});
+    sample_add(&t, (struct sample_broker){.address = "h:2", .group = "g", .id = 1});
+    live_table_apply_ids(&t, id_in_order, only_2);
+    expect_members(&t, "0=h:2"); /* the one that no document knows gives way */
+    struct sample_broker again = {.address = "h:1", .group = "g"};
+    assert_int_equal(sample_register(&t, &again, &change, &eb), ERR_CONFLICT);
+    assert_string_equal(eb.text, "broker id 0 of group g belongs to h:2 by the broker document; list this broker "
+                                 "there, or give it another brokerId");
+    expect_members(&t, "0=h:2");
+    assert_null(live_table_lookup(&t, SLICE_LIT("h:1")));
+    again.id = 1;
+    assert_int_equal(sample_register(&t, &again, &change, &eb), 0);
+    expect_members(&t, "0=h:2 1=h:1");
+    /* out of the document: the newer registration counts again */
+    live_table_apply_ids(&t, id_in_order, (char[]){"9"});
+    again.id = 0;
+    assert_int_equal(sample_register(&t, &again, &change, &eb), 0);
+    expect_members(&t, "0=h:1");
+    live_table_fini(&t);
+}
+
 static void test_live_table_limits_name_their_settings(void **state)
 {
     (void)state;
@@ -151,6 +214,8 @@ int main(void)
         cmocka_unit_test(test_live_table_same_version_adds_a_topic_but_changes_none),
         cmocka_unit_test(test_live_table_role_change_moves_the_address),
         cmocka_unit_test(test_live_table_same_id_the_newer_address_wins),
+        cmocka_unit_test(test_live_table_document_exchanges_places_at_once),
+        cmocka_unit_test(test_live_table_listed_master_keeps_its_id),
         cmocka_unit_test(test_live_table_limits_name_their_settings),
         cmocka_unit_test(test_live_table_write_permission_is_wiped_and_added),
     };
