@@ -20,12 +20,21 @@
 #define QUEUE_OFFSET_AT 20
 #define PHYS_OFFSET_AT 28
 
-static int check_writable(struct store *s, struct errbuf *eb)
+int store_check_writable(struct store *s, struct errbuf *eb)
 {
     if (atomic_load_explicit(&s->state, memory_order_acquire) == STORE_WRITABLE)
         return 0;
     enum store_state state = store_state(s, eb);
     return state == STORE_WRITABLE ? 0 : state == STORE_DISK_FULL ? ERR_NOSPC : ERR_READONLY;
+}
+
+/* A producer's message is taken by a master only. */
+static int check_master(struct store *s, struct errbuf *eb)
+{
+    if (!s->replica.on)
+        return store_check_writable(s, eb);
+    *eb = s->replica.why;
+    return ERR_READONLY;
 }
 
 static int64_t next_store_ms(struct store *s)
@@ -98,7 +107,7 @@ static void unplace_batch(struct append_batch *b)
         b->items[i].queue->append_next = atomic_load_explicit(&b->items[i].queue->next, memory_order_relaxed);
 }
 
-static int write_blank(struct store *s, int64_t phys, struct errbuf *eb)
+int store_write_blank(struct store *s, int64_t phys, struct errbuf *eb)
 {
     uint8_t blank[LOG_BLANK_BYTES];
     int64_t left = (phys / s->log.file_bytes + 1) * s->log.file_bytes - phys;
@@ -120,7 +129,7 @@ static int write_batch(struct store *s, struct append_batch *b, struct errbuf *e
                 rc = commitlog_write(&s->log, run_phys, b->mem + run_at, item->at - run_at, false, eb);
             /* An empty file, whose start is the log's end, needs no blank before it. */
             if (rc == 0 && end % s->log.file_bytes != 0)
-                rc = write_blank(s, end, eb);
+                rc = store_write_blank(s, end, eb);
             run_at = item->at;
             run_phys = item->result.phys_offset;
         }
@@ -160,7 +169,7 @@ static void count_batch(struct store *s, const struct append_batch *b)
 /* Under the append lock. *failed: the log or a queue cannot be trusted any more. */
 static int append_locked(struct store *s, struct append_batch *b, bool *failed, struct errbuf *eb)
 {
-    int rc = check_writable(s, eb);
+    int rc = check_master(s, eb);
     if (rc != 0)
         return rc;
     rc = place_batch(s, b, eb);
@@ -180,8 +189,18 @@ static int append_locked(struct store *s, struct append_batch *b, bool *failed, 
     }
     const struct append_result *last = &b->items[b->count - 1].result;
     s->last_record = last->phys_offset;
-    atomic_store_explicit(&s->log.written, last->end_offset, memory_order_release);
+    atomic_store(&s->log.written, last->end_offset);
     return 0;
+}
+
+void store_after_append(struct store *s, int64_t before, int64_t after)
+{
+    if (s->opt.flush == FLUSH_ASYNC)
+        store_update_durable(s);
+    const struct written_listener *l = atomic_load_explicit(&s->listener, memory_order_acquire);
+    if (l != NULL && l->fn != NULL)
+        l->fn(l->arg);
+    log_keeper_on_append(&s->keeper, before, after);
 }
 
 int store_append(struct store *s, struct append_batch *b, struct errbuf *eb)
@@ -202,8 +221,6 @@ int store_append(struct store *s, struct append_batch *b, struct errbuf *eb)
     if (rc != 0)
         return failed ? ERR_IO : rc;
     count_batch(s, b);
-    if (s->opt.flush == FLUSH_ASYNC)
-        store_publish_durable(s, after);
-    log_keeper_on_append(&s->keeper, before, after);
+    store_after_append(s, before, after);
     return 0;
 }

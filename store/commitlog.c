@@ -220,7 +220,7 @@ static int create_segment(struct commitlog *log, int64_t base, struct log_segmen
 
 static int64_t next_base_locked(const struct commitlog *log)
 {
-    return log->count > 0 ? segment_end(log->segments[log->count - 1]) : 0;
+    return log->count > 0 ? segment_end(log->segments[log->count - 1]) : log->first_base;
 }
 
 int commitlog_prepare_ahead(struct commitlog *log, struct errbuf *eb)
@@ -335,6 +335,13 @@ int commitlog_truncate(struct commitlog *log, int64_t end, bool keep_ahead, stru
 {
     /* Newest first: should the process end half-way, no gap is left. The oldest file stays, its name keeps
      * the log's offsets. */
+    if (log->ahead != NULL && !keep_ahead) {
+        int rc = remove_segment(log->ahead, eb);
+        if (rc != 0)
+            return rc;
+        segment_unref(log->ahead);
+        log->ahead = NULL;
+    }
     while (log->count > 1 && log->segments[log->count - 1]->base >= end) {
         struct log_segment *seg = log->segments[log->count - 1];
         if (keep_ahead && seg->base - end < log->file_bytes) {
@@ -349,6 +356,47 @@ int commitlog_truncate(struct commitlog *log, int64_t end, bool keep_ahead, stru
     }
     atomic_store_explicit(&log->written, end, memory_order_release);
     return 0;
+}
+
+/* Newest first, as above. create_lock held. */
+static int remove_all(struct commitlog *log, struct errbuf *eb)
+{
+    for (;;) {
+        pthread_mutex_lock(&log->lock);
+        struct log_segment *seg = log->ahead != NULL  ? log->ahead
+                                  : log->count > 0 ? log->segments[log->count - 1]
+                                                   : NULL;
+        pthread_mutex_unlock(&log->lock);
+        if (seg == NULL)
+            break;
+        int rc = remove_segment(seg, eb);
+        if (rc != 0)
+            return rc;
+        pthread_mutex_lock(&log->lock);
+        if (seg == log->ahead)
+            log->ahead = NULL;
+        else
+            log->count--;
+        pthread_mutex_unlock(&log->lock);
+        segment_unref(seg);
+    }
+    /* A removal that a power failure undoes would leave a gap behind it. */
+    int rc = file_sync_dir(log->dir);
+    return rc == 0 ? 0 : errbuf_set(eb, rc, "cannot sync the folder %s: %s", log->dir, strerror(errno));
+}
+
+int commitlog_restart(struct commitlog *log, int64_t base, struct errbuf *eb)
+{
+    pthread_mutex_lock(&log->create_lock);
+    int rc = remove_all(log, eb);
+    if (rc == 0) {
+        pthread_mutex_lock(&log->lock);
+        log->first_base = base;
+        atomic_store(&log->written, base);
+        pthread_mutex_unlock(&log->lock);
+    }
+    pthread_mutex_unlock(&log->create_lock);
+    return rc;
 }
 
 int commitlog_remove_oldest(struct commitlog *log, struct errbuf *eb)

@@ -26,6 +26,7 @@ struct commitlog {
     pthread_mutex_t lock;          /* guards the list; held for moments only */
     struct log_segment **segments; /* ascending and without gap; each holds a reference */
     unsigned count, capacity;
+    int64_t first_base;          /* where the first file begins when there is none */
     struct log_segment *ahead;   /* the file behind the last one, made before it is needed, or NULL */
     pthread_mutex_t create_lock; /* one maker of files at a time; taken before `lock` */
 
@@ -66,6 +67,8 @@ int commitlog_write(struct commitlog *log, int64_t phys, const void *p, size_t n
 /* Sets the log's end and drops the segments that begin at or behind it; recovery only. `keep_ahead`: an
  * untouched file right behind stays. */
 int commitlog_truncate(struct commitlog *log, int64_t end, bool keep_ahead, struct errbuf *eb);
+/* Nothing is in the log: it begins at `base`, a file boundary, instead. Append lock. 0 or ERR_IO. */
+int commitlog_restart(struct commitlog *log, int64_t base, struct errbuf *eb);
 /* Removes the oldest segment (never the one holding the end). 0, ERR_STATE (it is the last) or ERR_IO. */
 int commitlog_remove_oldest(struct commitlog *log, struct errbuf *eb);
 

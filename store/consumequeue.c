@@ -180,7 +180,8 @@ static void store_entry(uint8_t *p, struct cq_entry entry)
     put_be64(p + 12, (uint64_t)entry.tags_code);
 }
 
-int consumequeue_put(struct store_queue *q, int64_t offset, struct cq_entry entry, struct errbuf *eb)
+int consumequeue_put_before_end(struct store_queue *q, int64_t offset, struct cq_entry entry,
+                                struct errbuf *eb)
 {
     int64_t per_file = q->shared->file_entries;
     int64_t file = offset / per_file, into = offset % per_file;
@@ -190,6 +191,14 @@ int consumequeue_put(struct store_queue *q, int64_t offset, struct cq_entry entr
             return rc;
     }
     store_entry(q->tail->mem + into * CQ_ENTRY_BYTES, entry);
+    return 0;
+}
+
+int consumequeue_put(struct store_queue *q, int64_t offset, struct cq_entry entry, struct errbuf *eb)
+{
+    int rc = consumequeue_put_before_end(q, offset, entry, eb);
+    if (rc != 0)
+        return rc;
     atomic_store_explicit(&q->next, offset + 1, memory_order_release);
     if (!atomic_load_explicit(&q->used, memory_order_relaxed))
         atomic_store_explicit(&q->used, true, memory_order_relaxed);

@@ -87,9 +87,9 @@ int consumequeue_reserve(struct store_queue *q, int64_t offset, struct errbuf *e
 /* Stores the entry at `offset`, which was reserved, and makes it visible. Append lock. 0; ERR_IO when the
  * system refused to map the file again: the queue then lacks an entry, which only a recovery can put back. */
 int consumequeue_put(struct store_queue *q, int64_t offset, struct cq_entry entry, struct errbuf *eb);
-/* Recovery: stores the entry wherever it belongs. An entry already there is kept; a gap before it is filled;
- * an entry that contradicts the one there says that the topic was deleted and made anew: the queue goes on
- * from it. 0 or ERR_*. */
+/* Recovery and replicas: stores the entry wherever it belongs. An entry already there is kept; a gap before it is
+ * filled; an entry that contradicts the one there says that the topic was deleted and made anew: the queue goes on
+ * from it. Append lock (or before other threads). 0 or ERR_*: the entry is not there then. */
 int consumequeue_put_recovered(struct store_queue *q, int64_t offset, struct cq_entry entry,
                                struct errbuf *eb);
 

@@ -1,5 +1,6 @@
-/* consumequeue_load.c - finding a queue's end on disk, and putting entries back during recovery.
- * Threads: the opening thread, before others run. */
+/* consumequeue_load.c - finding a queue's end on disk, and putting entries of the log back into it.
+ * Threads: loading on the opening thread, before others run; putting back also under the append lock, while others
+ * read. */
 #define LOG_COMPONENT "consumequeue"
 #include "store/consumequeue_internal.h"
 
@@ -183,20 +184,39 @@ static int restart_at(struct store_queue *q, int64_t offset, struct errbuf *eb)
     int rc = consumequeue_destroy(q, eb);
     if (rc != 0)
         return rc;
-    int64_t first = offset / q->shared->file_entries * q->shared->file_entries;
-    q->first_file = q->end_file = offset / q->shared->file_entries;
-    atomic_store(&q->next, first);
+    int64_t file = offset / q->shared->file_entries;
+    pthread_mutex_lock(&q->lock);
+    q->first_file = q->end_file = file;
+    q->flushed = file * q->shared->file_entries;
+    atomic_store(&q->next, q->flushed);
+    pthread_mutex_unlock(&q->lock);
     return 0;
 }
 
 /* Puts an entry into the middle, where a hole or a filler is. */
 static int replace_hole(struct store_queue *q, int64_t offset, struct cq_entry entry, struct errbuf *eb)
 {
-    int64_t next = atomic_load(&q->next);
-    int rc = put_one(q, offset, entry, eb);
-    atomic_store(&q->next, next);
+    int rc = consumequeue_reserve(q, offset, eb);
+    if (rc == 0)
+        rc = consumequeue_put_before_end(q, offset, entry, eb);
     if (offset < q->flushed)
         q->flushed = offset;
+    atomic_store(&q->min, -1);
+    return rc;
+}
+
+/* Goes on at `offset`, behind fillers where entries are missing. */
+static int put_at_end(struct store_queue *q, int64_t offset, struct cq_entry entry, struct errbuf *eb)
+{
+    int64_t next = atomic_load(&q->next);
+    int rc = 0;
+    for (int64_t gap = next; gap < offset && rc == 0; gap++)
+        rc = put_one(q, gap, filler, eb);
+    if (rc == 0)
+        rc = put_one(q, offset, entry, eb);
+    q->append_next = atomic_load(&q->next);
+    if (next < offset || cq_entry_is_filler(&entry))
+        atomic_store(&q->min, -1);
     return rc;
 }
 
@@ -220,13 +240,5 @@ int consumequeue_put_recovered(struct store_queue *q, int64_t offset, struct cq_
     } else if (q->end_file == q->first_file || offset - next > GAP_ENTRIES_MAX) {
         rc = restart_at(q, offset, eb);
     }
-    for (int64_t gap = atomic_load(&q->next); gap < offset && rc == 0; gap++)
-        rc = put_one(q, gap, filler, eb);
-    if (rc == 0)
-        rc = put_one(q, offset, entry, eb);
-    if (rc == 0) {
-        q->append_next = offset + 1;
-        atomic_store(&q->min, -1);
-    }
-    return rc;
+    return rc == 0 ? put_at_end(q, offset, entry, eb) : rc;
 }

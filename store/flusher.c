@@ -65,10 +65,10 @@ static int flush_written(struct store *s)
         segment_unref(seg);
         from = end < to ? end : to;
     }
-    atomic_store_explicit(&s->flushed, to, memory_order_release);
+    atomic_store(&s->flushed, to);
     atomic_fetch_add_explicit(&s->counters.flush_calls, 1, memory_order_relaxed);
     if (s->opt.flush == FLUSH_SYNC)
-        store_publish_durable(s, to);
+        store_update_durable(s);
     return 0;
 }
 
@@ -126,6 +126,8 @@ void flusher_stop(struct store *s)
 void store_flush_request(struct store *s)
 {
     struct flusher *f = &s->flusher;
+    if (s->opt.flush != FLUSH_SYNC)
+        return;
     pthread_mutex_lock(&f->lock);
     bool wake = !f->requested && !f->busy;
     f->requested = true;
@@ -152,6 +154,8 @@ static int flush_as_owner(struct store *s)
 int store_flush_inline(struct store *s)
 {
     struct flusher *f = &s->flusher;
+    if (s->opt.flush != FLUSH_SYNC)
+        return 0;
     pthread_mutex_lock(&f->lock);
     int rc = f->busy || f->requested ? ERR_AGAIN : flush_as_owner(s);
     pthread_mutex_unlock(&f->lock);

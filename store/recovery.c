@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/file.h"
+#include "store/scan.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -24,8 +25,6 @@
 #define SAME_BOOT_SCRUB_BYTES ((int64_t)256 << 20) /* the largest batch: see append_batch_new() */
 #define CHECKPOINT_SLACK_MS 3000
 
-static const struct cq_entry filler = {.phys_offset = 0, .size = CQ_FILLER_SIZE, .tags_code = 0};
-
 struct recovery {
     struct store *store;
     struct store_recovery_report *report;
@@ -35,25 +34,6 @@ struct recovery {
 
 /* --- one record --- */
 
-enum found { RECORD_GOOD, RECORD_DAMAGED, RECORD_BLANK, RECORD_NONE };
-
-/* DAMAGED: a record by its header and lengths, at its own place, but the body's checksum is wrong. */
-static enum found look_at(const struct log_segment *seg, const uint8_t *map, int64_t at, struct record *r)
-{
-    if (at + LOG_BLANK_BYTES > seg->bytes)
-        return RECORD_NONE;
-    uint32_t size = get_be32(map + at);
-    if (get_be32(map + at + 4) == RECORD_MAGIC_BLANK)
-        return size == seg->bytes - at ? RECORD_BLANK : RECORD_NONE;
-    if (size < RECORD_FIXED_BYTES || size > seg->bytes - at)
-        return RECORD_NONE;
-    struct slice bytes = slice_of(map + at, size);
-    int rc = record_decode(bytes, true, r, NULL);
-    if (rc == ERR_CORRUPT && record_decode(bytes, false, r, NULL) == 0)
-        return r->phys_offset == seg->base + at ? RECORD_DAMAGED : RECORD_NONE;
-    return rc == 0 && r->phys_offset == seg->base + at ? RECORD_GOOD : RECORD_NONE;
-}
-
 /* The record at phys, looked at alone. */
 static enum found look_at_phys(struct store *s, int64_t phys, uint32_t *size, int64_t *store_ms)
 {
@@ -62,7 +42,7 @@ static enum found look_at_phys(struct store *s, int64_t phys, uint32_t *size, in
     enum found found = RECORD_NONE;
     struct record r;
     if (map != NULL)
-        found = look_at(seg, map, phys - seg->base, &r);
+        found = scan_look_at(map + (phys - seg->base), segment_end(seg) - phys, phys, &r);
     if (found == RECORD_GOOD || found == RECORD_DAMAGED) {
         *size = r.total_size;
         *store_ms = r.store_ms;
@@ -73,34 +53,12 @@ static enum found look_at_phys(struct store *s, int64_t phys, uint32_t *size, in
 
 /* --- scanning forward --- */
 
-static int dispatch(struct recovery *rec, const struct record *r, bool damaged)
-{
-    int transaction = r->sys_flag & SYSFLAG_TRANS_MASK;
-    if (transaction == SYSFLAG_TRANS_PREPARED || transaction == SYSFLAG_TRANS_ROLLBACK)
-        return 0;
-    struct store_queue *q = queue_table_find_or_create(&rec->store->queues, r->topic, r->queue_id);
-    if (q == NULL || r->queue_offset < 0) {
-        log_warn("record belongs to no possible queue offset=%" PRId64 " queue=%d effect=\"it is skipped\"",
-                 r->phys_offset, r->queue_id);
-        return 0;
-    }
-    struct cq_entry entry = filler;
-    if (!damaged)
-        entry = (struct cq_entry){.phys_offset = r->phys_offset,
-                                  .size = (int32_t)r->total_size,
-                                  .tags_code = properties_tags_code(r->properties)};
-    int rc = consumequeue_put_recovered(q, r->queue_offset, entry, rec->eb);
-    if (rc == 0)
-        store_mark_dirty_locked(rec->store, q);
-    return rc;
-}
-
 /* Is something whole behind the damaged record? Then the damage is in the middle, and cutting there would
  * lose what follows. */
 static bool goes_on_behind(const struct log_segment *seg, const uint8_t *map, int64_t at)
 {
     struct record r;
-    enum found found = look_at(seg, map, at, &r);
+    enum found found = scan_look_at(map + at, seg->bytes - at, seg->base + at, &r);
     return found == RECORD_GOOD || found == RECORD_BLANK;
 }
 
@@ -117,7 +75,7 @@ static int scan_segment(struct recovery *rec, struct log_segment *seg, const uin
 {
     for (;;) {
         struct record r;
-        enum found found = look_at(seg, map, at, &r);
+        enum found found = scan_look_at(map + at, seg->bytes - at, seg->base + at, &r);
         bool damaged = found == RECORD_DAMAGED;
         if (found == RECORD_BLANK) {
             *next = segment_end(seg);
@@ -131,12 +89,9 @@ static int scan_segment(struct recovery *rec, struct log_segment *seg, const uin
             return 0;
         }
         if (damaged)
-            log_error("damaged message path=%s offset=%" PRId64
-                      " bytes=%u topic=%.*s queue=%d queue_offset=%" PRId64
-                      " found=\"body checksum is wrong\" effect=\"consumers skip it\"",
-                      seg->path, at, r.total_size, SLICE_ARG(r.topic), r.queue_id, r.queue_offset);
+            scan_log_damaged(rec->store, &r);
         rec->report->records_checked++;
-        int rc = dispatch(rec, &r, damaged);
+        int rc = scan_dispatch(rec->store, &r, damaged, rec->eb);
         if (rc != 0)
             return rc;
         rec->last_record = r.phys_offset;
@@ -252,6 +207,15 @@ static int sync_log(struct recovery *rec, int64_t from, int64_t end)
 
 /* --- where to begin --- */
 
+/* A replica's log may end behind a blank: at the end of a file that its last record does not fill. */
+static bool blank_reaches(struct store *s, int64_t from, int64_t end)
+{
+    uint32_t size;
+    int64_t store_ms;
+    return end == (from / s->log.file_bytes + 1) * s->log.file_bytes &&
+           look_at_phys(s, from, &size, &store_ms) == RECORD_BLANK;
+}
+
 /* The mark counts only when a whole record lies where it says. */
 static bool mark_is_good(struct recovery *rec, const struct checkpoint *c)
 {
@@ -259,7 +223,8 @@ static bool mark_is_good(struct recovery *rec, const struct checkpoint *c)
     int64_t store_ms = 0;
     if (!c->has_mark || c->last_record < 0 ||
         look_at_phys(rec->store, c->last_record, &size, &store_ms) == RECORD_NONE || size == 0 ||
-        c->last_record + size != c->log_end)
+        (c->last_record + size != c->log_end &&
+         !blank_reaches(rec->store, c->last_record + size, c->log_end)))
         return false;
     rec->last_record = c->last_record;
     rec->last_store_ms = store_ms;

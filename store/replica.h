@@ -13,12 +13,13 @@
 
 /* --- durability shared with slaves --- */
 /* From now on durable is the lower of what flushDiskType asks for and what store_set_replicated() said last
- * (`wait` true), or the former alone (false: durable moves up at once). durable never goes back: while
- * `replicated` is behind it, it stands still. At first: false. Calls on_durable when durable moved and the caller of
- * an append is not the one who learns it. Any thread. */
+ * (`wait` true), or the former alone (false: durable moves up at once, and on_durable is called). durable never goes
+ * back: while `replicated` is behind it, it stands still. What is appended after this returned with true is not durable
+ * before slaves have it. At first: false. Any thread. */
 void store_replication_wait(struct store *s, bool wait);
-/* Enough slaves have the log below `offset`; less than a former one is ignored. Moves durable and calls
- * on_durable (as a flush does, also with FLUSH_ASYNC). Any thread. */
+/* Enough slaves have the log below `offset`; less than a former one is ignored. While there is a wait: moves durable and
+ * calls on_durable on this thread (also with FLUSH_ASYNC; now and then although another was faster to move it). Any
+ * thread. */
 void store_set_replicated(struct store *s, int64_t offset);
 /* What was set last; 0 at first. Any thread. */
 int64_t store_replicated(const struct store *s);
@@ -40,27 +41,28 @@ struct log_view {
  * end; ERR_NOTFOUND: before the first byte or behind the end; ERR_IO. Any thread. */
 int store_log_view(struct store *s, int64_t phys, size_t bytes_max, struct log_view *out);
 void log_view_release(struct log_view *v);
-/* Calls fn(arg) after each append, on the appender's thread, without a lock; fn must only post. NULL: nobody listens any
- * more (a call may still be under way when this returns). Any thread. */
+/* Calls fn(arg) after each append that moved the log's end, on the appender's thread, without a lock; fn must only post.
+ * NULL: nobody listens any more (a call may still be under way when this returns). Few times in a store's life: each
+ * costs a few bytes until it is closed. Any thread. */
 void store_on_written(struct store *s, void (*fn)(void *arg), void *arg);
 
 /* --- replica --- */
-/* True: producers' appends are refused with ERR_READONLY and `why` ("this broker is a slave"); the store takes
- * store_replica_append() instead. False: what was received of an unfinished record is forgotten; appends are taken. Any
- * thread; waits for an append that is under way. */
+/* True: producers' appends are refused with ERR_READONLY and `why` ("this broker is a slave"; NULL: a text of the
+ * store's own); the store takes store_replica_append() instead. False: appends are taken. In both cases what was received
+ * of an unfinished record is forgotten. Any thread; waits for an append that is under way. */
 void store_set_replica(struct store *s, bool replica, const char *why);
 /* Takes `n` bytes that lie at `phys` of the master's log, in any portions. Whole records (by their sizes; body checksums
  * are looked at as in a recovery) are appended, with their consume-queue entries, exactly at their own offsets; an
- * unfinished one waits in memory, at most one log file's length of it. Blanks move the log's end to the next file. phys
- * must be store_replica_position(); an empty log begins at any offset that is the beginning of a log file.
+ * unfinished one waits in memory, at most one log file's length of it. A blank of which all came moves the log's end to the
+ * next file. phys must be store_replica_position(); an empty log goes to any later beginning of a log file, too.
  * 0; ERR_STATE (not a replica); ERR_INVAL (another phys; eb says which was expected); ERR_CORRUPT (no record and no blank,
- * or one that does not fit the log files' length: eb says that mappedFileSizeCommitLog may differ); ERR_NOSPC, ERR_IO. After
- * an error what waited in memory is forgotten. One thread at a time. */
+ * or one that does not fit the log files' length: eb says that mappedFileSizeCommitLog may differ); ERR_NOSPC (as in an
+ * append: refused until space is back); ERR_IO (also when the store has failed before). After an error the records before
+ * it are in the log, and what waited in memory is forgotten. One thread at a time. */
 int store_replica_append(struct store *s, int64_t phys, const void *bytes, size_t n, struct errbuf *eb);
-/* Where the next bytes belong: written plus what waits in memory. The appending thread. */
+/* Where the next bytes belong: written plus what waits in memory. Any thread. */
 int64_t store_replica_position(const struct store *s);
-/* Forgets what waits in memory (the connection is gone); store_replica_position() is store_written() then. The appending
- * thread. */
+/* Forgets what waits in memory (the connection is gone); store_replica_position() is store_written() then. Any thread. */
 void store_replica_reset(struct store *s);
 
 /* --- before opening --- */

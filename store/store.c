@@ -68,6 +68,7 @@ static void copy_options(struct store_options *to, const struct store_options *f
                             ? mem_strdup(from->commitlog_dir)
                             : mem_printf("%s/commitlog", from->root_dir);
     to->delete_when = mem_strdup(from->delete_when != NULL ? from->delete_when : "");
+    to->replica_why = NULL; /* struct replica has a copy */
 }
 
 static void free_options(struct store_options *o)
@@ -116,6 +117,7 @@ static struct store *store_new(const struct store_options *options)
     housekeeper_init(&s->housekeeper);
     queue_table_init(&s->queues, s->opt.root_dir, s->opt.consumequeue_file_entries);
     s->queues.shared.store = s;
+    replica_init(&s->replica, options->replica, options->replica_why);
     return s;
 }
 
@@ -127,6 +129,11 @@ static void store_free(struct store *s)
     housekeeper_fini(&s->housekeeper);
     log_keeper_fini(&s->keeper);
     indexer_fini(&s->indexer);
+    replica_fini(&s->replica);
+    for (struct written_listener *l = atomic_load(&s->listener), *older; l != NULL; l = older) {
+        older = l->older;
+        free(l);
+    }
     flusher_fini(&s->flusher);
     pthread_mutex_destroy(&s->state_lock);
     pthread_mutex_destroy(&s->append_lock);
@@ -256,7 +263,7 @@ int store_topic_delete(struct store *s, struct slice topic, struct errbuf *eb)
     return result;
 }
 
-/* --- durability and state --- */
+/* --- state --- */
 
 int64_t store_written(const struct store *s)
 {
@@ -269,31 +276,6 @@ int64_t store_last_record(struct store *s)
     int64_t last = s->last_record;
     pthread_mutex_unlock(&s->append_lock);
     return last;
-}
-
-int64_t store_durable(const struct store *s)
-{
-    return atomic_load_explicit(&s->durable, memory_order_acquire);
-}
-
-void store_on_durable(struct store *s, void (*fn)(void *arg), void *arg)
-{
-    s->on_durable_arg = arg;
-    s->on_durable = fn;
-}
-
-void store_tell_durable(struct store *s)
-{
-    if (s->on_durable != NULL)
-        s->on_durable(s->on_durable_arg);
-}
-
-void store_publish_durable(struct store *s, int64_t durable)
-{
-    int64_t before = atomic_load(&s->durable);
-    while (before < durable && !atomic_compare_exchange_weak(&s->durable, &before, durable))
-        ;
-    indexer_on_durable(&s->indexer);
 }
 
 void store_fail(struct store *s, const char *reason)

@@ -2,7 +2,8 @@
  *
  * Words: `phys offset` is a byte in the commit log; `queue offset` counts messages in one queue. `written` is
  * the log's end; `durable` is the offset below which messages may be acknowledged and seen by readers
- * (ASYNC_FLUSH: written; SYNC_FLUSH: flushed). All reads end at `durable`.
+ * (ASYNC_FLUSH: written; SYNC_FLUSH: flushed; neither beyond what slaves have while replica.h says that they have a say).
+ * All reads end at `durable`.
  *
  * Directory (RocketMQ's): commitlog/, consumequeue/TOPIC/QUEUE/, index/, checkpoint, abort, lock.
  *
@@ -45,6 +46,9 @@ struct store_options {
     bool zero_fill;                 /* FLUSH_SYNC: fill log files with zeros ahead of need (true) */
     int64_t page_drop_behind_bytes; /* pages further than this behind the tail are dropped from the cache when
                                        no reader is near; 0: never */
+    /* --- what replication asks for, see replica.h --- */
+    bool replica;            /* opens as a replica: store_append() is refused with replica_why */
+    const char *replica_why; /* NULL: a text of the store's own */
 };
 
 void store_options_default(struct store_options *o);
@@ -106,8 +110,8 @@ struct append_result {
     int64_t store_ms;
 };
 /* Appends all messages of the batch in order with one system call and adds their consume-queue entries. 0:
- * result i is in append_batch_result(b, i); ERR_NOSPC / ERR_READONLY / ERR_IO: nothing of it is stored, eb
- * says why with path, free bytes and setting. The batch stays readable until append_batch_clear(). */
+ * result i is in append_batch_result(b, i); ERR_NOSPC / ERR_READONLY (it failed, or is a replica) / ERR_IO: nothing of
+ * it is stored, eb says why with path, free bytes and setting. The batch stays readable until append_batch_clear(). */
 int store_append(struct store *s, struct append_batch *b, struct errbuf *eb);
 const struct append_result *append_batch_result(const struct append_batch *b, unsigned index);
 struct store_queue *append_batch_queue(const struct append_batch *b, unsigned index);
@@ -121,16 +125,16 @@ int64_t store_written(const struct store *s);
 /* Phys offset of the newest record; -1: the log is empty. */
 int64_t store_last_record(struct store *s);
 int64_t store_durable(const struct store *s);
-/* Calls fn(arg) on the flusher's thread each time durable moved (or the store failed). Set once, before the
- * first append. fn must only post. FLUSH_ASYNC: durable moves inside store_append(), whose caller knows; fn
- * is called for a failure only. */
+/* Calls fn(arg) each time durable moved or the store failed: on the flusher's thread, or on the one that told that slaves
+ * have more (replica.h). Set once, before the first append. fn must only post. FLUSH_ASYNC without a wait for slaves:
+ * durable moves inside store_append(), whose caller knows; fn is called for a failure only. */
 void store_on_durable(struct store *s, void (*fn)(void *arg), void *arg);
 /* FLUSH_SYNC: asks the flusher to make everything written so far durable (one fdatasync serves all that
- * wait). Never blocks. */
+ * wait). Never blocks. FLUSH_ASYNC: nothing waits for the disk, nothing is done. */
 void store_flush_request(struct store *s);
 /* FLUSH_SYNC: makes everything written so far durable on the calling thread; for a lone producer, it saves
  * two thread hops. Returns 0, ERR_AGAIN when the flusher is at work already (use store_flush_request), or
- * ERR_IO (the store is read-only now). Blocks for a disk flush. */
+ * ERR_IO (the store is read-only now). Blocks for a disk flush. FLUSH_ASYNC: 0, nothing is done. */
 int store_flush_inline(struct store *s);
 
 /* --- read --- */

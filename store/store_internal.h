@@ -6,6 +6,7 @@
 #ifndef CJMQ_STORE_STORE_INTERNAL_H
 #define CJMQ_STORE_STORE_INTERNAL_H
 
+#include "base/buf.h"
 #include "store/batch.h"
 #include "store/checkpoint.h"
 #include "store/commitlog.h"
@@ -24,6 +25,20 @@ struct store_counters {
         read_calls, read_found, read_missed;
 };
 
+/* Bytes of the master's log that came and are not in ours yet. Append lock. */
+struct replica {
+    bool on;
+    struct errbuf why;
+    struct buf waiting;            /* begins at the log's end: records, the last one unfinished */
+    int64_t blank_size, blank_got; /* a blank begins at the log's end, and so much of it came; size 0: none */
+};
+
+struct written_listener {
+    void (*fn)(void *arg);
+    void *arg;
+    struct written_listener *older; /* kept to the end: a call may be under way */
+};
+
 struct store {
     struct store_options opt; /* strings owned */
     int lock_fd;
@@ -35,9 +50,12 @@ struct store {
     int64_t last_store_ms;     /* of the newest record; store times never go back along the log */
     int64_t last_record;       /* phys offset of the newest record; -1: none */
     struct store_queue *dirty; /* queues with entries to flush */
+    struct replica replica;
 
     _Atomic int64_t flushed; /* the log is on disk below this; moved by whoever holds flusher.busy */
-    _Atomic int64_t durable;
+    _Atomic int64_t replicated; /* slaves have the log below this */
+    _Atomic bool replication_wait;
+    _Atomic int64_t durable; /* durable.c */
     _Atomic int state; /* enum store_state */
     pthread_mutex_t state_lock;
     struct errbuf why;    /* state_lock: text of a state that is not STORE_WRITABLE */
@@ -45,6 +63,7 @@ struct store {
 
     void (*on_durable)(void *arg);
     void *on_durable_arg;
+    struct written_listener *_Atomic listener; /* newest first; NULL: none ever */
 
     struct flusher flusher;
     struct indexer indexer;
@@ -60,9 +79,19 @@ void store_fail(struct store *s, const char *reason);
 void store_set_disk_full(struct store *s, const char *reason, int64_t needed);
 /* Looks at the free space and moves between STORE_WRITABLE and STORE_DISK_FULL. Housekeeper. */
 void store_check_disk(struct store *s);
-/* Moves durable (never back) and wakes who follows it. */
-void store_publish_durable(struct store *s, int64_t durable);
+/* Something that durable depends on was stored: moves durable (never back) and wakes the indexer. */
+void store_update_durable(struct store *s);
 void store_tell_durable(struct store *s);
+/* The log's end moved from `before` to `after`: moves what follows it. Not under a lock. */
+void store_after_append(struct store *s, int64_t before, int64_t after);
+
+/* append.c: 0, ERR_NOSPC, ERR_READONLY (the store has failed), with the reason. */
+int store_check_writable(struct store *s, struct errbuf *eb);
+/* append.c: the blank that fills the file from phys on. Append lock. */
+int store_write_blank(struct store *s, int64_t phys, struct errbuf *eb);
+/* replica.c */
+void replica_init(struct replica *r, bool on, const char *why);
+void replica_fini(struct replica *r);
 
 /* Brings log, queues and index to disk up to the log's present end and writes the checkpoint, from which the
  * next start goes on. 0 or ERR_*, logged. */
