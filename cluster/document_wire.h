@@ -1,11 +1,14 @@
-/* document_wire.h - how brokers and tools talk to a registry about documents: request codes 7001 to 7005 of
+/* document_wire.h - how brokers and tools talk to a registry about documents: request codes 7001 to 7006 of
  * remoting/codes.h, the names of their ext fields, and the shape of their bodies. Ordinary remoting commands;
  * other name servers answer them with code 3, which a broker takes as "this is no CJMQ registry" and then
  * lives without documents.
  *
  * CJMQ_DOCUMENT_GET 7001      broker -> registry
- *   ext     name = broker | topic; version (optional: that version, else the current one)
- *   answer  0, ext version, timestamp (ms), body compact JSON; 22: none such; 1: unknown name
+ *   ext     name = broker | topic; version (optional: that version), or time (optional: the version of that time,
+ *           and crc32: of its text, if there are two); without both the current one
+ *   answer  0, ext version, timestamp (ms), crc32, author, peer, origin ("set", "rollback to 3", "promote g_s",
+ *           with " at REGISTRY" behind it when it was carried here), body compact JSON; 22: none such; 1: unknown
+ *           name
  *
  * CJMQ_DOCUMENT_WATCH 7002    broker -> registry, once per connection
  *   ext     brokerAddr (the watcher's own "ip:port"; may be empty)
@@ -15,19 +18,22 @@
  *
  * CJMQ_DOCUMENT_CHANGED 7003  registry -> broker, oneway
  *   ext     name, version, timestamp
- *   body    the whole document, compact JSON. Versions of one document only grow (a rollback makes a new
- *           one); a watcher ignores a version that is not larger than the one it has from this registry.
+ *   body    the whole document, compact JSON. What is newer is told by the time (a rollback makes a new one),
+ *           and in the same millisecond by the CRC-32 of the text; a watcher ignores what is not newer.
  *
  * CJMQ_DOCUMENT_COMMAND 7004  broker (for its telnet console) or tool -> registry
- *   ext     name; action = get | set | check | history | diff | rollback | promote; user, password;
+ *   ext     name; action = get | set | check | history | diff | rollback | promote | import;
+ *           user, password;
  *           peer: address of the operator's session, for the history;
  *           version: get, rollback: which one; diff: from. 0 or absent: the current one, for diff and
  *                    rollback the one before it;
  *           version2: diff: to (0: the current one); history: number of entries (0: 20)
  *           target: promote (name = broker): alias or ip:port of the slave that becomes master
- *   body    the JSON text as typed, for set and check
- *   answer  0, ext outcome (below), status (telnet status number of JMQ), version (current after the
- *           command), warnings (their number), body the text; 16: wrong user or password (remark).
+ *           import: timestamp, author, peer, origin: of the version, as its registry tells them by 7001. It is
+ *                   stored if it is not here (same time and text), and in force if no newer one is here: done
+ *   body    the JSON text as typed, for set, check and import
+ *   answer  0, ext outcome (below), status (telnet status number of JMQ), version and timestamp (in force
+ *           after the command), warnings (their number), body the text; 16: wrong user or password (remark).
  *           All actions need both.
  *
  *     outcome   means                                                 telnet reply
@@ -45,7 +51,17 @@
  *     {"address":"1.2.3.4:50088","group":"g","role":"MASTER","permission":"FULL","alive":true,
  *      "lastHeartbeat":1700000000000,"source":"document"|"properties","brokerId":0,
  *      "cluster":"DefaultCluster","alias":"g_m","syncMode":"SYNCHRONOUS"}
- *           lastHeartbeat 0: not alive; cluster only when alive; alias, syncMode only from the document. */
+ *           lastHeartbeat 0: not alive; cluster only when alive; alias, syncMode only from the document.
+ *
+ * CJMQ_DOCUMENT_VERSIONS 7006 broker -> registry
+ *   ext     name; before (optional, ms: only versions from before that time)
+ *   answer  0, ext kept (documentVersionsKept; 0: all), more (true: there are older ones, to be asked for with
+ *           before = the last time), body: JSON array, newest first, at most DOCUMENT_VERSIONS_PAGE and those of
+ *           the same millisecond as the last:
+ *     [{"version":3,"time":1700000000000,"bytes":41,"crc32":123},...]
+ *
+ * A version is the same in every registry by its time and the crc32 of its text; its number is each registry's
+ * own. Registries do not talk to each other: brokers compare (7006) and carry (7001, 7004 import). */
 #ifndef CJMQ_CLUSTER_DOCUMENT_WIRE_H
 #define CJMQ_CLUSTER_DOCUMENT_WIRE_H
 
@@ -53,6 +69,13 @@
 #define DOCUMENT_FIELD_VERSION "version"
 #define DOCUMENT_FIELD_VERSION2 "version2"
 #define DOCUMENT_FIELD_TIMESTAMP "timestamp"
+#define DOCUMENT_FIELD_TIME "time"
+#define DOCUMENT_FIELD_CRC32 "crc32"
+#define DOCUMENT_FIELD_BEFORE "before"
+#define DOCUMENT_FIELD_KEPT "kept"
+#define DOCUMENT_FIELD_MORE "more"
+#define DOCUMENT_FIELD_AUTHOR "author"
+#define DOCUMENT_FIELD_ORIGIN "origin"
 #define DOCUMENT_FIELD_BROKER_ADDR "brokerAddr"
 #define DOCUMENT_FIELD_BROKER_VERSION "brokerVersion"
 #define DOCUMENT_FIELD_TOPIC_VERSION "topicVersion"
@@ -72,6 +95,7 @@
 #define DOCUMENT_ACTION_DIFF "diff"
 #define DOCUMENT_ACTION_ROLLBACK "rollback"
 #define DOCUMENT_ACTION_PROMOTE "promote"
+#define DOCUMENT_ACTION_IMPORT "import"
 
 #define DOCUMENT_OUTCOME_DONE "done"
 #define DOCUMENT_OUTCOME_DOCUMENT "document"
@@ -80,6 +104,8 @@
 #define DOCUMENT_OUTCOME_CHECKED "checked"
 #define DOCUMENT_OUTCOME_FAILED "failed"
 #define DOCUMENT_OUTCOME_TEXT "text"
+
+enum { DOCUMENT_VERSIONS_PAGE = 500 };
 
 /* Ext fields that CJMQ brokers add to REGISTER_BROKER (103) so that `cluster` can show what a broker took
  * from its properties; other name servers ignore them. */

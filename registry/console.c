@@ -49,7 +49,7 @@ static void reply_outcome(struct telnet_call *call, struct document_outcome *out
             document_reply_failed(call, reason);
         free(reason);
     }
-    buf_fini(&out->text);
+    document_outcome_fini(out);
 }
 
 static void on_get(void *arg, struct telnet_call *call, enum document_kind kind, int64_t version)

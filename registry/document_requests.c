@@ -12,6 +12,8 @@
 #include "base/log.h"
 
 enum { FIELD_MAX_BYTES = 255, HISTORY_DEFAULT = 20, HISTORY_MAX = 10000 };
+/* The year 9999: a time beyond it is no time, and would leave the clock of the versions no room. */
+#define TIME_MS_MAX 253402300799999LL
 
 static bool read_name(const struct request *req, enum cluster_document *which)
 {
@@ -39,28 +41,67 @@ static bool read_number(const struct request *req, const char *field, int64_t de
 
 /* --- 7001 --- */
 
+static void reply_found(const struct request *req, const struct document_outcome *out)
+{
+    struct command_out_field fields[] = {
+        FIELD_NUM(DOCUMENT_FIELD_VERSION, out->version),
+        FIELD_NUM(DOCUMENT_FIELD_TIMESTAMP, out->time_ms),
+        FIELD_NUM(DOCUMENT_FIELD_CRC32, out->made.crc32),
+        FIELD_TEXT(DOCUMENT_FIELD_AUTHOR, slice_str(out->made.user)),
+        FIELD_TEXT(DOCUMENT_FIELD_PEER, slice_str(out->made.peer)),
+        FIELD_TEXT(DOCUMENT_FIELD_ORIGIN, slice_str(out->made.origin)),
+    };
+    request_reply(req, &(struct reply){.code = RESP_SUCCESS,
+                                       .fields = fields,
+                                       .field_count = sizeof fields / sizeof fields[0],
+                                       .body = buf_slice(&out->text)});
+}
+
 void registry_on_document_get(void *arg, struct request *req)
 {
     struct registry *r = arg;
     enum cluster_document which;
-    int64_t version;
-    if (!read_name(req, &which) || !read_number(req, DOCUMENT_FIELD_VERSION, DOCUMENT_NEWEST, &version))
+    int64_t version, time_ms, crc32;
+    if (!read_name(req, &which) || !read_number(req, DOCUMENT_FIELD_VERSION, DOCUMENT_NEWEST, &version) ||
+        !read_number(req, DOCUMENT_FIELD_TIME, 0, &time_ms) ||
+        !read_number(req, DOCUMENT_FIELD_CRC32, -1, &crc32))
         return;
     struct document_outcome out = {0};
-    documents_get(r->documents, which, version < 0 ? DOCUMENT_NEWEST : version, &out);
+    if (time_ms > 0)
+        documents_get_at(r->documents, which, time_ms, crc32, &out);
+    else
+        documents_get(r->documents, which, version < 0 ? DOCUMENT_NEWEST : version, &out);
+    if (out.kind == DOCUMENT_FOUND)
+        reply_found(req, &out);
+    else
+        request_reply_error(req, out.kind == DOCUMENT_MISSING ? RESP_QUERY_NOT_FOUND : RESP_SYSTEM_ERROR,
+                            "%.*s", SLICE_ARG(buf_slice(&out.text)));
+    document_outcome_fini(&out);
+}
+
+/* --- 7006 --- */
+
+void registry_on_document_versions(void *arg, struct request *req)
+{
+    struct registry *r = arg;
+    enum cluster_document which;
+    int64_t before;
+    if (!read_name(req, &which) || !read_number(req, DOCUMENT_FIELD_BEFORE, 0, &before))
+        return;
+    struct document_outcome out = {0};
+    bool more = documents_versions(r->documents, which, before < 0 ? 0 : before, DOCUMENT_VERSIONS_PAGE, &out);
     struct slice text = buf_slice(&out.text);
-    if (out.kind == DOCUMENT_FOUND) {
+    if (out.kind == DOCUMENT_TEXT) {
         struct command_out_field fields[] = {
-            FIELD_NUM(DOCUMENT_FIELD_VERSION, out.version),
-            FIELD_NUM(DOCUMENT_FIELD_TIMESTAMP, out.time_ms),
+            FIELD_NUM(DOCUMENT_FIELD_KEPT, r->settings->documentVersionsKept),
+            FIELD_TEXT(DOCUMENT_FIELD_MORE, more ? SLICE_LIT("true") : SLICE_LIT("false")),
         };
         request_reply(
             req, &(struct reply){.code = RESP_SUCCESS, .fields = fields, .field_count = 2, .body = text});
     } else {
-        request_reply_error(req, out.kind == DOCUMENT_MISSING ? RESP_QUERY_NOT_FOUND : RESP_SYSTEM_ERROR,
-                            "%.*s", SLICE_ARG(text));
+        request_reply_error(req, RESP_SYSTEM_ERROR, "%.*s", SLICE_ARG(text));
     }
-    buf_fini(&out.text);
+    document_outcome_fini(&out);
 }
 
 /* --- 7002, 7003 --- */
@@ -104,6 +145,8 @@ struct document_command {
     int64_t version, version2;
     struct slice body, target;
     struct document_author author;
+    int64_t time_ms;    /* import */
+    const char *origin; /* import */
 };
 
 static void run_get(struct documents *d, const struct document_command *c, struct document_outcome *out)
@@ -145,6 +188,11 @@ static void run_promote(struct documents *d, const struct document_command *c, s
     documents_promote(d, c->target, &c->author, out);
 }
 
+static void run_import(struct documents *d, const struct document_command *c, struct document_outcome *out)
+{
+    documents_import(d, c->which, c->body, c->time_ms, &c->author, c->origin, out);
+}
+
 static const struct action {
     const char *name;
     void (*run)(struct documents *d, const struct document_command *c, struct document_outcome *out);
@@ -152,7 +200,7 @@ static const struct action {
     {DOCUMENT_ACTION_GET, run_get},         {DOCUMENT_ACTION_SET, run_set},
     {DOCUMENT_ACTION_CHECK, run_check},     {DOCUMENT_ACTION_HISTORY, run_history},
     {DOCUMENT_ACTION_DIFF, run_diff},       {DOCUMENT_ACTION_ROLLBACK, run_rollback},
-    {DOCUMENT_ACTION_PROMOTE, run_promote},
+    {DOCUMENT_ACTION_PROMOTE, run_promote}, {DOCUMENT_ACTION_IMPORT, run_import},
 };
 
 static const struct action *lookup_action(struct slice name)
@@ -184,10 +232,11 @@ static void reply_outcome(const struct request *req, const struct document_outco
         FIELD_NUM(DOCUMENT_FIELD_STATUS, outcome_words[out->kind].status),
         FIELD_NUM(DOCUMENT_FIELD_VERSION, out->version),
         FIELD_NUM(DOCUMENT_FIELD_WARNINGS, out->warnings),
+        FIELD_NUM(DOCUMENT_FIELD_TIMESTAMP, out->time_ms),
     };
     request_reply(
         req, &(struct reply){
-                 .code = RESP_SUCCESS, .fields = fields, .field_count = 4, .body = buf_slice(&out->text)});
+                 .code = RESP_SUCCESS, .fields = fields, .field_count = 5, .body = buf_slice(&out->text)});
 }
 
 /* False when it has been answered with code 16. */
@@ -206,37 +255,82 @@ static bool authenticate(struct registry *r, const struct request *req, struct s
     return false;
 }
 
+/* Optional text for the history; false when it has been answered with an error. */
+static bool read_label(const struct request *req, const char *field, char *out)
+{
+    struct slice text = SLICE_LIT("");
+    command_get(req->cmd, field, &text);
+    bool good = text.len <= FIELD_MAX_BYTES;
+    for (size_t i = 0; good && i < text.len; i++)
+        good = (unsigned char)text.ptr[i] >= ' ';
+    if (!good) {
+        request_reply_error(req, RESP_SYSTEM_ERROR, "ext field %s has more than %d bytes, or control characters",
+                            field, FIELD_MAX_BYTES);
+        return false;
+    }
+    if (text.len > 0)
+        memcpy(out, text.ptr, text.len);
+    out[text.len] = '\0';
+    return true;
+}
+
+/* Texts of one command. */
+struct labels {
+    char peer[FIELD_MAX_BYTES + 1], author[FIELD_MAX_BYTES + 1], origin[FIELD_MAX_BYTES + 1];
+    char by[3 * NET_ADDR_TEXT_MAX]; /* "operator's address via the broker that passed it on" */
+};
+
+static bool read_import(const struct request *req, struct document_command *c, struct labels *l)
+{
+    if (!read_label(req, DOCUMENT_FIELD_AUTHOR, l->author) || !read_label(req, DOCUMENT_FIELD_ORIGIN, l->origin) ||
+        !read_number(req, DOCUMENT_FIELD_TIMESTAMP, 0, &c->time_ms))
+        return false;
+    if (c->time_ms <= 0 || c->time_ms > TIME_MS_MAX) {
+        request_reply_error(req, RESP_SYSTEM_ERROR,
+                            "ext field timestamp must be the version's time in ms, 1 to %lld", TIME_MS_MAX);
+        return false;
+    }
+    c->author = (struct document_author){.user = l->author, .peer = l->peer};
+    c->origin = l->origin;
+    return true;
+}
+
 void registry_on_document_command(void *arg, struct request *req)
 {
     struct registry *r = arg;
     struct document_command c = {.body = req->cmd->body};
-    struct slice action_name, user = SLICE_LIT(""), peer = SLICE_LIT("");
+    struct slice action_name, user = SLICE_LIT("");
+    struct labels labels;
     command_get(req->cmd, DOCUMENT_FIELD_USER, &user);
-    command_get(req->cmd, DOCUMENT_FIELD_PEER, &peer);
     if (!authenticate(r, req, user) || !read_name(req, &c.which) ||
         !registry_require(req, DOCUMENT_FIELD_ACTION, FIELD_MAX_BYTES, &action_name) ||
         !read_number(req, DOCUMENT_FIELD_VERSION, 0, &c.version) ||
-        !read_number(req, DOCUMENT_FIELD_VERSION2, 0, &c.version2))
+        !read_number(req, DOCUMENT_FIELD_VERSION2, 0, &c.version2) ||
+        !read_label(req, DOCUMENT_FIELD_PEER, labels.peer))
         return;
     const struct action *action = lookup_action(action_name);
-    if (action != NULL && action->run == run_promote &&
-        !registry_require(req, DOCUMENT_FIELD_TARGET, FIELD_MAX_BYTES, &c.target))
-        return;
     if (action == NULL) {
-        request_reply_error(req, RESP_SYSTEM_ERROR,
-                            "no action \"%.*s\"; there are get, set, check, history, diff, rollback, promote",
-                            SLICE_ARG(action_name));
+        request_reply_error(
+            req, RESP_SYSTEM_ERROR,
+            "no action \"%.*s\"; there are get, set, check, history, diff, rollback, promote, import",
+            SLICE_ARG(action_name));
         return;
     }
-    /* "operator's address via the broker that passed it on" */
-    char by[3 * NET_ADDR_TEXT_MAX];
-    snprintf(by, sizeof by, "%.*s%s%s", peer.len > NET_ADDR_TEXT_MAX ? NET_ADDR_TEXT_MAX : (int)peer.len,
-             peer.ptr, peer.len > 0 ? " via " : "", conn_peer_text(req->conn));
-    c.author = (struct document_author){.user = r->credentials.user, .peer = by};
+    snprintf(labels.by, sizeof labels.by, "%.*s%s%s", NET_ADDR_TEXT_MAX, labels.peer,
+             labels.peer[0] != '\0' ? " via " : "", conn_peer_text(req->conn));
+    c.author = (struct document_author){.user = r->credentials.user, .peer = labels.by};
+    if (action->run == run_promote && c.which != CLUSTER_DOCUMENT_BROKER) {
+        request_reply_error(req, RESP_SYSTEM_ERROR, "only the broker document has somebody to promote");
+        return;
+    }
+    if ((action->run == run_promote &&
+         !registry_require(req, DOCUMENT_FIELD_TARGET, FIELD_MAX_BYTES, &c.target)) ||
+        (action->run == run_import && !read_import(req, &c, &labels)))
+        return;
     struct document_outcome out = {0};
     action->run(r->documents, &c, &out);
     reply_outcome(req, &out);
-    buf_fini(&out.text);
+    document_outcome_fini(&out);
 }
 
 /* --- 7005 --- */

@@ -1,8 +1,8 @@
 /* documents.c - current documents in memory, all versions in the database.
  *
  * Threads: the registry's reactor.
- * Invariant: what is in force is what the database's newest readable version says; a new version is in force
- * only after its COMMIT. */
+ * Invariant: what is in force is what the database's newest readable version (by time, not by number) says; a
+ * new version is in force only after its COMMIT. */
 #include "registry/documents.h"
 
 #include "base/clock.h"
@@ -19,7 +19,7 @@
 
 /* One document in force: either parsed form, by kind. */
 struct current {
-    int64_t version, time_ms;
+    struct document_version info;    /* .version 0: there is none */
     struct broker_document *brokers; /* a reference; CLUSTER_DOCUMENT_BROKER */
     struct topic_document *topics;   /* a reference; CLUSTER_DOCUMENT_TOPIC */
 };
@@ -40,6 +40,7 @@ static void current_fini(struct current *c)
 {
     broker_document_unref(c->brokers);
     topic_document_unref(c->topics);
+    document_version_fini(&c->info);
     *c = (struct current){0};
 }
 
@@ -64,12 +65,12 @@ const struct topic_document *documents_topics(const struct documents *d)
 
 int64_t documents_version(const struct documents *d, enum cluster_document which)
 {
-    return d->current[which].version;
+    return d->current[which].info.version;
 }
 
 int64_t documents_time_ms(const struct documents *d, enum cluster_document which)
 {
-    return d->current[which].time_ms;
+    return d->current[which].info.time_ms;
 }
 
 static struct slice current_text(const struct current *c)
@@ -125,11 +126,11 @@ static int load_version(struct documents *d, enum cluster_document which, int64_
         }
     }
     if (rc == 0) {
-        c.version = v.version;
-        c.time_ms = v.time_ms;
+        c.info = v;
+        v = (struct document_version){0};
         d->current[which] = c;
         log_info("document in force document=%s version=%lld bytes=%zu", cluster_document_name(which),
-                 (long long)c.version, buf_len(&text));
+                 (long long)c.info.version, buf_len(&text));
     }
     document_version_fini(&v);
     document_problems_fini(&problems);
@@ -157,6 +158,18 @@ int documents_load(struct documents *d, struct errbuf *eb)
 }
 
 /* --- outcomes --- */
+
+void document_outcome_fini(struct document_outcome *out)
+{
+    buf_fini(&out->text);
+    document_version_fini(&out->made);
+}
+
+static void finish_in_force(const struct documents *d, enum cluster_document which, struct document_outcome *out)
+{
+    out->version = documents_version(d, which);
+    out->time_ms = documents_time_ms(d, which);
+}
 
 static void finish_text(struct document_outcome *out, enum document_outcome_kind kind, const char *text)
 {
@@ -192,60 +205,88 @@ static void finish_warnings(struct document_outcome *out, enum document_outcome_
     }
 }
 
+static void finish_found(struct document_outcome *out, struct document_version *v)
+{
+    out->kind = DOCUMENT_FOUND;
+    out->version = v->version;
+    out->time_ms = v->time_ms;
+    out->made = *v;
+    *v = (struct document_version){0};
+}
+
+static struct document_version version_copy(const struct document_version *v)
+{
+    struct document_version copy = *v;
+    copy.user = mem_strdup(v->user);
+    copy.peer = mem_strdup(v->peer);
+    copy.origin = mem_strdup(v->origin);
+    return copy;
+}
+
 void documents_get(struct documents *d, enum cluster_document which, int64_t version,
                    struct document_outcome *out)
 {
     const struct current *c = &d->current[which];
-    if (c->version != 0 && (version == DOCUMENT_NEWEST || version == c->version)) {
-        out->kind = DOCUMENT_FOUND;
-        out->version = c->version;
-        out->time_ms = c->time_ms;
+    struct document_version v = {0};
+    if (c->info.version != 0 && (version == DOCUMENT_NEWEST || version == c->info.version)) {
+        v = version_copy(&c->info);
+        finish_found(out, &v);
         buf_append_slice(&out->text, current_text(c));
         return;
     }
     struct errbuf eb = {0};
-    struct document_version v = {0};
     int rc = version == DOCUMENT_NEWEST
                  ? errbuf_set(&eb, ERR_NOTFOUND, "there is no %s document yet", cluster_document_name(which))
                  : registry_db_get(d->options.db, which, version, &out->text, &v, &eb);
-    if (rc != 0) {
+    if (rc != 0)
         finish_error(out, rc, DOCUMENT_MISSING, &eb);
-        return;
-    }
-    out->kind = DOCUMENT_FOUND;
-    out->version = v.version;
-    out->time_ms = v.time_ms;
-    document_version_fini(&v);
+    else
+        finish_found(out, &v);
 }
 
-/* Stores an already parsed document and puts it in force; takes `c` over when it succeeds. */
-static int put_in_force(struct documents *d, enum cluster_document which, struct current *c,
-                        const struct document_author *author, const char *origin, struct errbuf *eb)
+void documents_get_at(struct documents *d, enum cluster_document which, int64_t time_ms, int64_t crc32,
+                      struct document_outcome *out)
 {
-    struct document_version v = {
-        .time_ms = clock_wall_ms(),
+    struct errbuf eb = {0};
+    struct document_version v = {0};
+    int rc = registry_db_get_at(d->options.db, which, time_ms, crc32, &out->text, &v, &eb);
+    if (rc != 0)
+        finish_error(out, rc, DOCUMENT_MISSING, &eb);
+    else
+        finish_found(out, &v);
+}
+
+static struct document_version version_by(const struct document_author *author, const char *origin,
+                                          int64_t time_ms)
+{
+    return (struct document_version){
+        .time_ms = time_ms,
         .user = mem_strdup(author->user),
         .peer = mem_strdup(author->peer),
         .origin = mem_strdup(origin),
     };
-    int rc = registry_db_add(d->options.db, which, current_text(c), &v, *d->options.versions_kept, eb);
-    if (rc != 0) {
-        log_error("document not stored, the old one stays in force document=%s user=%s peer=%s reason=%s",
-                  cluster_document_name(which), author->user, author->peer, eb->text);
-    } else {
-        c->version = v.version;
-        c->time_ms = v.time_ms;
-        current_fini(&d->current[which]);
-        d->current[which] = *c;
-        *c = (struct current){0};
-        log_info("document changed document=%s version=%lld how=\"%s\" user=%s peer=%s",
-                 cluster_document_name(which), (long long)v.version, origin, author->user, author->peer);
-        if (d->options.on_changed != NULL)
-            d->options.on_changed(d->options.arg, which, v.version, v.time_ms,
-                                  current_text(&d->current[which]));
-    }
-    document_version_fini(&v);
-    return rc;
+}
+
+/* Takes `c` over, and `v`, which was stored. */
+static void put_in_force(struct documents *d, enum cluster_document which, struct current *c,
+                         struct document_version *v)
+{
+    struct current *now = &d->current[which];
+    current_fini(now);
+    *now = *c;
+    now->info = *v;
+    *c = (struct current){0};
+    *v = (struct document_version){0};
+    log_info("document changed document=%s version=%lld how=\"%s\" user=%s peer=%s", cluster_document_name(which),
+             (long long)now->info.version, now->info.origin, now->info.user, now->info.peer);
+    if (d->options.on_changed != NULL)
+        d->options.on_changed(d->options.arg, which, now->info.version, now->info.time_ms, current_text(now));
+}
+
+static void log_not_stored(enum cluster_document which, const struct document_version *v, const struct errbuf *eb)
+{
+    log_error("document not stored, the old one stays in force document=%s user=%s peer=%s reason=%s",
+              cluster_document_name(which), v->user, v->peer, eb->text);
 }
 
 static void store(struct documents *d, enum cluster_document which, struct slice json,
@@ -259,14 +300,52 @@ static void store(struct documents *d, enum cluster_document which, struct slice
     } else {
         for (unsigned i = 0; i < problems.count; i++)
             log_warn("%s document: %s", cluster_document_name(which), problems.items[i].text);
-        int rc = put_in_force(d, which, &c, author, origin, &eb);
-        if (rc == 0)
+        struct document_version v = version_by(author, origin, clock_wall_ms());
+        int rc = registry_db_add(d->options.db, which, current_text(&c), &v, *d->options.versions_kept, &eb);
+        if (rc == 0) {
+            put_in_force(d, which, &c, &v);
             finish_warnings(out, DOCUMENT_DONE, &problems);
-        else
+        } else {
+            log_not_stored(which, &v, &eb);
             finish_text(out, DOCUMENT_FAILED, eb.text);
+        }
+        document_version_fini(&v);
     }
-    out->version = d->current[which].version;
-    out->time_ms = d->current[which].time_ms;
+    finish_in_force(d, which, out);
+    current_fini(&c);
+    document_problems_fini(&problems);
+}
+
+/* The order of versions that registries and brokers agree on. */
+static bool is_newer(const struct document_version *v, const struct document_version *than)
+{
+    return v->time_ms > than->time_ms || (v->time_ms == than->time_ms && v->crc32 > than->crc32);
+}
+
+void documents_import(struct documents *d, enum cluster_document which, struct slice json, int64_t time_ms,
+                      const struct document_author *author, const char *origin, struct document_outcome *out)
+{
+    struct document_problems problems = {0};
+    struct errbuf eb = {0};
+    struct current c = {0};
+    struct document_version v = version_by(author, origin, time_ms);
+    bool stored = false;
+    if (parse(d, which, json, &c, &problems) != 0) {
+        finish_refused(out, &problems);
+    } else if (registry_db_import(d->options.db, which, current_text(&c), &v, *d->options.versions_kept, &stored,
+                                  &eb) != 0) {
+        log_not_stored(which, &v, &eb);
+        finish_text(out, DOCUMENT_FAILED, eb.text);
+    } else {
+        out->kind = DOCUMENT_DONE;
+        if (stored && is_newer(&v, &d->current[which].info))
+            put_in_force(d, which, &c, &v);
+        else if (stored)
+            log_info("older version stored document=%s version=%lld time_ms=%lld how=\"%s\"",
+                     cluster_document_name(which), (long long)v.version, (long long)v.time_ms, v.origin);
+    }
+    finish_in_force(d, which, out);
+    document_version_fini(&v);
     current_fini(&c);
     document_problems_fini(&problems);
 }
@@ -286,8 +365,7 @@ void documents_check(struct documents *d, enum cluster_document which, struct sl
         finish_refused(out, &problems);
     else
         finish_warnings(out, DOCUMENT_CHECKED, &problems);
-    out->version = d->current[which].version;
-    out->time_ms = d->current[which].time_ms;
+    finish_in_force(d, which, out);
     current_fini(&c);
     document_problems_fini(&problems);
 }
@@ -313,6 +391,34 @@ static void append_history_row(void *arg, const struct document_version *v)
     buf_printf(out, "  %8lld  %-12s  %-47s  %s\n", (long long)v->bytes, v->user, v->peer, v->origin);
 }
 
+struct version_list {
+    struct buf *out;
+    unsigned count;
+};
+
+static void append_version(void *arg, const struct document_version *v)
+{
+    struct version_list *list = arg;
+    buf_printf(list->out, "%s{\"version\":%lld,\"time\":%lld,\"bytes\":%lld,\"crc32\":%u}",
+               list->count++ == 0 ? "" : ",", (long long)v->version, (long long)v->time_ms, (long long)v->bytes,
+               v->crc32);
+}
+
+bool documents_versions(struct documents *d, enum cluster_document which, int64_t before_ms, unsigned limit,
+                        struct document_outcome *out)
+{
+    struct errbuf eb = {0};
+    struct version_list list = {.out = &out->text};
+    buf_append_char(&out->text, '[');
+    int rc = registry_db_history(d->options.db, which, before_ms, limit, append_version, &list, &eb);
+    buf_append_char(&out->text, ']');
+    finish_in_force(d, which, out);
+    out->kind = DOCUMENT_TEXT;
+    if (rc != 0)
+        finish_text(out, DOCUMENT_FAILED, eb.text);
+    return list.count >= limit;
+}
+
 void documents_history(struct documents *d, enum cluster_document which, unsigned limit,
                        struct document_outcome *out)
 {
@@ -320,8 +426,8 @@ void documents_history(struct documents *d, enum cluster_document which, unsigne
     buf_printf(&out->text, "%7s  %-23s  %8s  %-12s  %-47s  %s\n", "version", "time", "bytes", "user", "from",
                "how");
     size_t head = buf_len(&out->text);
-    int rc = registry_db_history(d->options.db, which, limit, append_history_row, &out->text, &eb);
-    out->version = d->current[which].version;
+    int rc = registry_db_history(d->options.db, which, 0, limit, append_history_row, &out->text, &eb);
+    out->version = d->current[which].info.version;
     if (rc != 0)
         finish_text(out, DOCUMENT_FAILED, eb.text);
     else if (buf_len(&out->text) == head)
@@ -335,7 +441,7 @@ void documents_diff(struct documents *d, enum cluster_document which, int64_t fr
 {
     struct errbuf eb = {0};
     struct buf before = {0}, after = {0};
-    out->version = d->current[which].version;
+    out->version = d->current[which].info.version;
     if (to == DOCUMENT_NEWEST)
         to = out->version;
     int rc = to == 0
@@ -368,7 +474,7 @@ void documents_rollback(struct documents *d, enum cluster_document which, int64_
 {
     struct errbuf eb = {0};
     struct buf text = {0};
-    int64_t current = d->current[which].version;
+    int64_t current = d->current[which].info.version;
     int rc = current == 0
                  ? errbuf_set(&eb, ERR_NOTFOUND, "there is no %s document yet", cluster_document_name(which))
                  : 0;

@@ -1,5 +1,8 @@
 /* documents.h - the two cluster documents of a registry: current versions parsed in memory, every version in
  * the database, and the operations that console and brokers ask for.
+ *
+ * In force is the newest version by its time (registry_db.h tells how times are made), wherever it was made:
+ * brokers carry versions between registries, and all come to the same one.
  * Threads: the registry's reactor; the parsed documents it hands out may be kept (ref) and used on any
  * thread. */
 #ifndef CJMQ_REGISTRY_DOCUMENTS_H
@@ -48,14 +51,16 @@ enum document_outcome_kind {
     DOCUMENT_FAILED,  /* the database failed; text says how; nothing changed */
 };
 
-/* Zero-initialise; the caller frees `text`. */
+/* Zero-initialise; document_outcome_fini() frees text and `made`. */
 struct document_outcome {
     enum document_outcome_kind kind;
     int64_t version;   /* the one found, or in force afterwards */
     int64_t time_ms;   /* of that version */
     unsigned warnings; /* DONE, CHECKED */
     struct buf text;
+    struct document_version made; /* FOUND: who made it, and how */
 };
+void document_outcome_fini(struct document_outcome *out);
 
 /* Who asks, for the history. Borrowed. */
 struct document_author {
@@ -67,10 +72,21 @@ enum { DOCUMENT_NEWEST = 0, DOCUMENT_PREVIOUS = -1 };
 /* version: NEWEST or > 0. */
 void documents_get(struct documents *d, enum cluster_document which, int64_t version,
                    struct document_outcome *out);
+/* The version of a time; `crc32` of its text, or -1. */
+void documents_get_at(struct documents *d, enum cluster_document which, int64_t time_ms, int64_t crc32,
+                      struct document_outcome *out);
 void documents_set(struct documents *d, enum cluster_document which, struct slice json,
                    const struct document_author *author, struct document_outcome *out);
 void documents_check(struct documents *d, enum cluster_document which, struct slice json,
                      struct document_outcome *out);
+/* Stores a version that was made at another registry, with its time, author and origin, and puts it in force if
+ * it is the newest. DONE also when it is here already, or too old to be kept. */
+void documents_import(struct documents *d, enum cluster_document which, struct slice json, int64_t time_ms,
+                      const struct document_author *author, const char *origin, struct document_outcome *out);
+/* TEXT: JSON array of the `limit` newest versions from before a time (0: of all), newest first:
+ * [{"version":3,"time":1700000000000,"bytes":41,"crc32":5},...]. False when there are no older ones. */
+bool documents_versions(struct documents *d, enum cluster_document which, int64_t before_ms, unsigned limit,
+                        struct document_outcome *out);
 void documents_history(struct documents *d, enum cluster_document which, unsigned limit,
                        struct document_outcome *out);
 /* from: PREVIOUS (of `to`) or > 0; to: NEWEST or > 0. */

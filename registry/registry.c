@@ -44,6 +44,7 @@ const struct request_route registry_routes[] = {
     {REQ_CJMQ_DOCUMENT_WATCH, registry_on_document_watch},
     {REQ_CJMQ_DOCUMENT_COMMAND, registry_on_document_command},
     {REQ_CJMQ_CLUSTER_STATUS, registry_on_cluster_status},
+    {REQ_CJMQ_DOCUMENT_VERSIONS, registry_on_document_versions},
     {0, NULL},
 };
 

@@ -91,7 +91,8 @@
     X(CJMQ_DOCUMENT_WATCH, 7002)                                                           \
     X(CJMQ_DOCUMENT_CHANGED, 7003)                                                         \
     X(CJMQ_DOCUMENT_COMMAND, 7004)                                                         \
-    X(CJMQ_CLUSTER_STATUS, 7005)
+    X(CJMQ_CLUSTER_STATUS, 7005)                                                           \
+    X(CJMQ_DOCUMENT_VERSIONS, 7006)
 
 enum request_code {
 #define REQUEST_CODE_ENUM(name, number) REQ_##name = number,

@@ -247,6 +247,38 @@ class RegistryTest(unittest.TestCase):
         self.assertEqual((header["extFields"]["version"], body.decode()), ("1", TOPIC))
         self.assertRegex(self.console().command("topic history"), r"10\.0\.0\.1:1 via 127\.0\.0\.1:\d+ +set")
 
+    def test_versions_are_told_and_taken_over_with_time_and_author(self):
+        c, client = self.console(), self.connect()
+        c.command("topic set " + TOPIC)
+        header, body = client.call(7001, {"name": "topic"})
+        mine = header["extFields"]
+        self.assertEqual((mine["author"], mine["origin"], mine["version"]), ("jmq", "set", "1"))
+        login = {"name": "topic", "action": "import", "user": "jmq", "password": "jmq"}
+        early = {**login, "timestamp": str(int(mine["timestamp"]) - 1000), "author": "ann", "peer": "10.0.0.9:1", "origin": "set at r2:9876"}
+        late = {**early, "timestamp": str(int(mine["timestamp"]) + 5000)}
+        for fields, text in ((early, TOPIC.replace("5", "6")), (early, TOPIC.replace("5", "6")), (late, TOPIC.replace("5", "7"))):
+            header, answer = client.call(7004, fields, text.encode())
+            self.assertEqual((header["code"], header["extFields"]["outcome"], answer), (0, "done", b""))
+        self.assertEqual(header["extFields"]["timestamp"], late["timestamp"])
+        header, body = client.call(7006, {"name": "topic"})
+        self.assertEqual(header["extFields"], {"kept": "0", "more": "false"})
+        rows = json.loads(body)
+        self.assertEqual([(r["version"], str(r["time"])) for r in rows],
+                         [(3, late["timestamp"]), (1, mine["timestamp"]), (2, early["timestamp"])])
+        self.assertEqual(rows[2]["crc32"], zlib.crc32(TOPIC.replace("5", "6").encode()))
+        self.assertEqual(c.result("topic get")["message"], TOPIC.replace("5", "7"))
+        header, body = client.call(7001, {"name": "topic", "time": early["timestamp"]})
+        self.assertEqual((body.decode(), header["extFields"]["author"], header["extFields"]["peer"], header["extFields"]["origin"]),
+                         (TOPIC.replace("5", "6"), "ann", "10.0.0.9:1", "set at r2:9876"))
+        self.assertEqual(client.call(7001, {"name": "topic", "time": "1"})[0]["code"], 22)
+        self.assertEqual(json.loads(client.call(7006, {"name": "topic", "before": mine["timestamp"]})[1])[0]["version"], 2)
+        self.assertIn(" ann           10.0.0.9:1 ", c.command("topic history"))
+        c.command("topic set " + TOPIC)  # newer than what came from a clock ahead
+        self.assertEqual(c.result("topic get")["message"], TOPIC)
+        for bad in ({"timestamp": "0"}, {"timestamp": "x"}, {"timestamp": str(1 << 62)}, {"author": "a\nb"}, {"origin": "o" * 256}):
+            self.assertEqual(client.call(7004, {**late, **bad}, TOPIC.encode())[0]["code"], 1, bad)
+        self.assertEqual(client.call(7004, {**late, "password": "wrong"}, TOPIC.encode())[0]["code"], 16)
+
     def test_document_command_guessing_is_paused(self):
         client = self.connect()
         fields = {"name": "topic", "action": "get", "user": "jmq", "password": "wrong"}

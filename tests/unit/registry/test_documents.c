@@ -73,6 +73,7 @@ static void expect(struct document_outcome *out, enum document_outcome_kind kind
     assert_string_equal(found, text);
     free(found);
     assert_int_equal(out->kind, kind);
+    document_outcome_fini(out);
     *out = (struct document_outcome){0};
 }
 
@@ -188,6 +189,96 @@ static void test_documents_database_failure_keeps_the_old_document(void **state)
     assert_int_equal(f->changes, 1);
 }
 
+enum { NOW_S = 1763714397 };
+
+static void import(struct fixture *f, const char *json, int64_t time_ms)
+{
+    static const struct document_author other = {"else", "5.6.7.8:9"};
+    struct document_outcome out = {0};
+    documents_import(f->documents, CLUSTER_DOCUMENT_TOPIC, slice_str(json), time_ms, &other, "set at r2:9876", &out);
+    expect(&out, DOCUMENT_DONE, "");
+}
+
+static int queues_in_force(const struct fixture *f)
+{
+    return topic_document_at(documents_topics(f->documents), 0)->queues;
+}
+
+static void test_documents_import_counts_by_its_time(void **state)
+{
+    struct fixture *f = *state;
+    struct document_outcome out = {0};
+    const int64_t now = (int64_t)NOW_S * 1000;
+    set(f, T("1"));
+    import(f, T("2"), now - 5); /* older: kept, not in force */
+    assert_int_equal(f->changes, 1);
+    assert_int_equal(queues_in_force(f), 1);
+    import(f, T("3"), now + 60000);
+    import(f, T("3"), now + 60000); /* once is enough */
+    assert_int_equal(f->changes, 2);
+    assert_int_equal(f->changed_version, 3);
+    assert_int_equal(queues_in_force(f), 3);
+    documents_get(f->documents, CLUSTER_DOCUMENT_TOPIC, DOCUMENT_NEWEST, &out);
+    assert_string_equal(out.made.user, "else");
+    assert_string_equal(out.made.peer, "5.6.7.8:9");
+    assert_string_equal(out.made.origin, "set at r2:9876");
+    assert_int_equal(out.time_ms, now + 60000);
+    expect(&out, DOCUMENT_FOUND, T("3"));
+    /* the one before it is the one before it in time */
+    documents_diff(f->documents, CLUSTER_DOCUMENT_TOPIC, DOCUMENT_PREVIOUS, DOCUMENT_NEWEST, &out);
+    expect(&out, DOCUMENT_TEXT, "topic document, version 1 -> version 3\n~ topic t queues: 1 -> 3\n");
+    /* what is made here now is newer than what a clock ahead made */
+    documents_rollback(f->documents, CLUSTER_DOCUMENT_TOPIC, DOCUMENT_PREVIOUS, &author, &out);
+    assert_int_equal(out.time_ms, now + 60001);
+    expect(&out, DOCUMENT_DONE, "");
+    assert_int_equal(queues_in_force(f), 1);
+    close_all(f);
+    open_all(f);
+    assert_int_equal(documents_version(f->documents, CLUSTER_DOCUMENT_TOPIC), 4);
+    assert_int_equal(documents_time_ms(f->documents, CLUSTER_DOCUMENT_TOPIC), now + 60001);
+    assert_false(documents_versions(f->documents, CLUSTER_DOCUMENT_TOPIC, now + 60001, 4, &out));
+    char *list = buf_steal_str(&out.text);
+    assert_non_null(strstr(list, "[{\"version\":3,\"time\":1763714457000,\"bytes\":41,\"crc32\":"));
+    assert_non_null(strstr(list, "},{\"version\":1,\"time\":1763714397000,"));
+    assert_non_null(strstr(list, "},{\"version\":2,\"time\":1763714396995,"));
+    free(list);
+    out = (struct document_outcome){0};
+    assert_true(documents_versions(f->documents, CLUSTER_DOCUMENT_TOPIC, 0, 1, &out));
+    document_outcome_fini(&out);
+}
+
+static void test_documents_two_of_one_millisecond_end_the_same_in_every_order(void **state)
+{
+    struct fixture *f = *state;
+    import(f, T("1"), 1000);
+    import(f, T("2"), 1000);
+    int winner = queues_in_force(f);
+    close_all(f);
+    char path[TEMP_PATH_MAX];
+    assert_int_equal(unlink(temp_path(&f->folder, "registry.db", path)), 0);
+    open_all(f);
+    import(f, T("2"), 1000);
+    import(f, T("1"), 1000);
+    assert_int_equal(queues_in_force(f), winner);
+    close_all(f);
+    open_all(f);
+    assert_int_equal(queues_in_force(f), winner);
+    set(f, T("5"));
+    assert_int_equal(queues_in_force(f), 5);
+}
+
+static void test_documents_import_of_a_bad_text_stores_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct document_outcome out = {0};
+    documents_import(f->documents, CLUSTER_DOCUMENT_TOPIC, SLICE_LIT(T("0")), 1000, &author, "set", &out);
+    expect(&out, DOCUMENT_REFUSED,
+           "element 0 (t), field queues: 0 is not allowed; allowed: a whole number from 1 to 99");
+    documents_get_at(f->documents, CLUSTER_DOCUMENT_TOPIC, 1000, -1, &out);
+    assert_int_equal(out.kind, DOCUMENT_MISSING);
+    document_outcome_fini(&out);
+}
+
 #define B(master, slave)                                                                         \
     "[{\"ip\":\"1.1.1.1\",\"port\":50088,\"alias\":\"" master "\"},{\"ip\":\"1.1.1.2\",\"port\":50088,\"alias\":\"" slave \
     "\"}]"
@@ -231,6 +322,9 @@ int main(void)
         TEST(test_documents_refused_and_checked_store_nothing),
         TEST(test_documents_rollback_makes_a_new_version),
         TEST(test_documents_damaged_newest_version_gives_way_to_the_one_before),
+        TEST(test_documents_import_counts_by_its_time),
+        TEST(test_documents_two_of_one_millisecond_end_the_same_in_every_order),
+        TEST(test_documents_import_of_a_bad_text_stores_nothing),
         TEST(test_documents_promote_is_one_new_version_with_its_author),
         TEST(test_documents_database_failure_keeps_the_old_document),
     };
