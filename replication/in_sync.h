@@ -1,7 +1,9 @@
 /* in_sync.h - which slaves count, and what they make durable: arithmetic on reports, without socket or clock.
  *
- * A slave is in step from the moment it is at most catch_up_bytes behind the log's end, until it is gone, falls
- * fall_behind_bytes behind, or makes no progress for timeout_ms while the log is ahead of it. `replicated` is what the
+ * A slave is in step from the moment it is at most catch_up_bytes behind the log's end and has all below `floor`, until it
+ * is gone, falls fall_behind_bytes behind, or makes no progress for timeout_ms while the log is ahead of it. `floor` is where
+ * the master's epoch begins: who is promoted next is chosen by the newest epoch that it reached, so a slave that has
+ * not reached this one keeps nothing safe, however much of the older ones it has. `replicated` is what the
  * (copies - 1)-th furthest slave in step has. With fewer than copies - 1 in step the group is `degraded`: nobody waits
  * for slaves, and what is stored meanwhile is known to be on the master only.
  *
@@ -21,7 +23,7 @@ struct in_sync_limits {
     int64_t timeout_ms;        /* slaveTimeout */
 };
 
-struct in_sync_slave { /* embed one per slave */
+struct in_sync_slave { /* embed one per slave; zero-initialised is away */
     int64_t acked;       /* its last report */
     int64_t progress_ms; /* when it last grew, or when it had everything */
     bool in_step;
@@ -30,12 +32,14 @@ struct in_sync_slave { /* embed one per slave */
 
 struct in_sync {
     struct in_sync_limits limits;
-    struct in_sync_slave *slaves;
+    struct in_sync_slave *slaves; /* furthest first */
     unsigned count, in_step;
+    int64_t floor;
     int64_t replicated; /* never goes back */
 };
 
-void in_sync_init(struct in_sync *s, const struct in_sync_limits *limits);
+/* `written` is the master's log end, `now_ms` monotonic. None of them fails. */
+void in_sync_init(struct in_sync *s, const struct in_sync_limits *limits, int64_t floor);
 void in_sync_add(struct in_sync *s, struct in_sync_slave *slave, int64_t acked, int64_t written, int64_t now_ms);
 void in_sync_remove(struct in_sync *s, struct in_sync_slave *slave);
 void in_sync_report(struct in_sync *s, struct in_sync_slave *slave, int64_t acked, int64_t written, int64_t now_ms);
