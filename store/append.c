@@ -193,13 +193,21 @@ static int append_locked(struct store *s, struct append_batch *b, bool *failed, 
     return 0;
 }
 
+static void tell_written(struct store *s)
+{
+    atomic_fetch_add(&s->telling, 1); /* before the look: whoever takes the listener away waits for this call, or it sees none */
+    const struct written_listener *l = atomic_load(&s->listener);
+    if (l != NULL)
+        l->fn(l->arg);
+    atomic_fetch_sub(&s->telling, 1);
+}
+
 void store_after_append(struct store *s, int64_t before, int64_t after)
 {
     if (s->opt.flush == FLUSH_ASYNC)
         store_update_durable(s);
-    const struct written_listener *l = atomic_load_explicit(&s->listener, memory_order_acquire);
-    if (l != NULL && l->fn != NULL)
-        l->fn(l->arg);
+    if (atomic_load_explicit(&s->listener, memory_order_relaxed) != NULL)
+        tell_written(s);
     log_keeper_on_append(&s->keeper, before, after);
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "store/file.h"
+#include "store/replica.h"
 #include "store/store_internal.h"
 #include "store/thread.h"
 
@@ -160,6 +161,11 @@ int store_flush_inline(struct store *s)
     int rc = f->busy || f->requested ? ERR_AGAIN : flush_as_owner(s);
     pthread_mutex_unlock(&f->lock);
     return rc;
+}
+
+int store_flush(struct store *s)
+{
+    return flusher_flush_wait(s);
 }
 
 int flusher_flush_wait(struct store *s)

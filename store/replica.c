@@ -19,6 +19,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -335,10 +336,14 @@ void log_view_release(struct log_view *v)
 
 void store_on_written(struct store *s, void (*fn)(void *arg), void *arg)
 {
-    struct written_listener *l = mem_zalloc(sizeof *l);
-    l->fn = fn;
-    l->arg = arg;
-    l->older = atomic_load(&s->listener);
-    while (!atomic_compare_exchange_weak(&s->listener, &l->older, l))
-        ;
+    struct written_listener *l = NULL;
+    if (fn != NULL) {
+        l = mem_zalloc(sizeof *l);
+        l->fn = fn;
+        l->arg = arg;
+    }
+    struct written_listener *old = atomic_exchange(&s->listener, l);
+    while (atomic_load(&s->telling) > 0) /* they only post: a matter of microseconds, and rare */
+        sched_yield();
+    free(old);
 }

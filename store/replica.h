@@ -25,6 +25,9 @@ void store_set_replicated(struct store *s, int64_t offset);
 int64_t store_replicated(const struct store *s);
 /* The log is on this machine's disk below it. Any thread. */
 int64_t store_flushed(const struct store *s);
+/* Brings all that is written to this machine's disk, whatever flushDiskType says: before a slave becomes master. 0, or ERR_IO
+ * (the store is read-only now). Blocks for a disk flush. Any thread. */
+int store_flush(struct store *s);
 /* First byte that is still there; the log's end when it is empty. Any thread. */
 int64_t store_log_begin(struct store *s);
 /* mappedFileSizeCommitLog of this store. Any thread. */
@@ -42,8 +45,8 @@ struct log_view {
 int store_log_view(struct store *s, int64_t phys, size_t bytes_max, struct log_view *out);
 void log_view_release(struct log_view *v);
 /* Calls fn(arg) after each append that moved the log's end, on the appender's thread, without a lock; fn must only post.
- * NULL: nobody listens any more (a call may still be under way when this returns). Few times in a store's life: each
- * costs a few bytes until it is closed. Any thread. */
+ * NULL: nobody listens any more. When this returns no call of the former fn is under way, so its arg may go. Any thread, but
+ * not from inside fn. */
 void store_on_written(struct store *s, void (*fn)(void *arg), void *arg);
 
 /* --- replica --- */

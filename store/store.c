@@ -130,10 +130,7 @@ static void store_free(struct store *s)
     log_keeper_fini(&s->keeper);
     indexer_fini(&s->indexer);
     replica_fini(&s->replica);
-    for (struct written_listener *l = atomic_load(&s->listener), *older; l != NULL; l = older) {
-        older = l->older;
-        free(l);
-    }
+    free(atomic_load(&s->listener));
     flusher_fini(&s->flusher);
     pthread_mutex_destroy(&s->state_lock);
     pthread_mutex_destroy(&s->append_lock);

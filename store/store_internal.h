@@ -36,7 +36,6 @@ struct replica {
 struct written_listener {
     void (*fn)(void *arg);
     void *arg;
-    struct written_listener *older; /* kept to the end: a call may be under way */
 };
 
 struct store {
@@ -63,7 +62,8 @@ struct store {
 
     void (*on_durable)(void *arg);
     void *on_durable_arg;
-    struct written_listener *_Atomic listener; /* newest first; NULL: none ever */
+    struct written_listener *_Atomic listener; /* owned; NULL: none */
+    _Atomic unsigned telling;                  /* calls of it under way */
 
     struct flusher flusher;
     struct indexer indexer;

@@ -569,6 +569,18 @@ static void test_replica_written_is_told_after_each_append(void **state)
     assert_int_equal(of_master, 3);
 }
 
+static void test_replica_flush_brings_all_to_disk_whatever_the_type(void **state)
+{
+    (void)state;
+    open_both();
+    assert_int_equal(master->opt.flush, FLUSH_ASYNC);
+    for (int i = 0; i < 50; i++) {
+        fixture_append(master, "A", 0, i, 100);
+        assert_int_equal(store_flush(master), 0);
+        assert_int_equal(store_flushed(master), store_written(master));
+    }
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -596,6 +608,7 @@ int main(void)
         T(test_replica_sync_flush_is_durable_when_flushed),
         T(test_replica_view_says_what_is_not_there),
         T(test_replica_written_is_told_after_each_append),
+        T(test_replica_flush_brings_all_to_disk_whatever_the_type),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
