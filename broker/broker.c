@@ -102,8 +102,6 @@ static int open_tables(struct broker *b, struct errbuf *eb)
 
 static void close_tables(struct broker *b)
 {
-    if (b->offsets != NULL)
-        offset_table_close(b->offsets);
     if (b->groups != NULL)
         group_table_close(b->groups);
     if (b->topics != NULL)
@@ -338,9 +336,12 @@ void broker_stop(struct broker *b)
         free_lanes(b);
     if (b->control != NULL)
         reactor_free(b->control);
+    transactions_settle(b->transactions);
     close_tables(b);
     if (b->store != NULL)
         store_close(b->store);
+    if (b->offsets != NULL)
+        offset_table_close(b->offsets); /* behind the log: what it says is on the disk */
     send_shared_free(b->sends); /* the store's flusher called into it */
     if (b->identity != NULL)
         identity_free(b->identity);

@@ -1,5 +1,5 @@
 /* transaction_check.c - the walk over transactions that nobody ended: each is appended to the half queue
- * again, and a producer of its group is asked.
+ * again, with an op message for the copy before, and a producer of its group is asked.
  *
  *   main thread   reads the half message, encodes the question            walk_pump(), check_make()
  *   a lane        appends the copy (or gives the transaction up)          check_stage(), on_check_stored()
@@ -279,10 +279,19 @@ static int stage_given_up(struct check *c, const struct send_context *context, s
 
 static int stage_copy(struct check *c, const struct send_context *context, struct errbuf *eb)
 {
-    struct message m = message_under(c, TRANSACTION_HALF_TOPIC);
-    struct store_queue *queue;
-    int err = transactions_queue(c->lane->broker, TRANSACTION_HALF_TOPIC, &queue, eb);
-    return err == 0 ? send_stage_message(c->lane, queue, &m, true, on_check_stored, context, eb) : err;
+    struct broker *b = c->lane->broker;
+    struct buf properties = {0}, body = {0};
+    struct message m = message_under(c, TRANSACTION_HALF_TOPIC), op;
+    struct send_piece pieces[2] = {{.message = &m}, {.message = &op}};
+    transactions_fill_op_copied(b, c->tx->half_offset, &properties, &body, &op);
+    int err = transactions_queue(b, TRANSACTION_HALF_TOPIC, &pieces[0].queue, eb);
+    if (err == 0)
+        err = transactions_queue(b, TRANSACTION_OP_TOPIC, &pieces[1].queue, eb);
+    if (err == 0)
+        err = send_stage_pieces(c->lane, pieces, 2, true, on_check_stored, context, eb);
+    buf_fini(&properties);
+    buf_fini(&body);
+    return err;
 }
 
 /* On the lane. */

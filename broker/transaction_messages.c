@@ -10,6 +10,7 @@
 #define PROPERTY_PRODUCER_GROUP "PGROUP"
 #define PROPERTY_ORIGIN "TRAN_PREPARED_QUEUE_OFFSET"
 #define PROPERTY_CHECK_TIMES "TRANSACTION_CHECK_TIMES"
+#define PROPERTY_COPIED "TRAN_COPIED"
 #define PROPERTY_IMMUNITY "CHECK_IMMUNITY_TIME_IN_SECONDS"
 
 /* Longer is a mistake, and would overflow as milliseconds. */
@@ -112,6 +113,13 @@ void half_print_check(const struct half *half, struct buf *out)
     put_number(out, PROPERTY_ORIGIN, half->origin);
 }
 
+void op_print_copied(int64_t half_offset, struct buf *properties, struct buf *body)
+{
+    put(properties, PROPERTY_TAGS, SLICE_LIT("d"));
+    put(properties, PROPERTY_COPIED, SLICE_LIT("true"));
+    buf_printf(body, "%" PRId64, half_offset);
+}
+
 void op_print(int64_t half_offset, int64_t origin, struct buf *properties, struct buf *body)
 {
     put(properties, PROPERTY_TAGS, SLICE_LIT("d"));
@@ -122,6 +130,9 @@ void op_print(int64_t half_offset, int64_t origin, struct buf *properties, struc
 
 bool op_next_origin(const struct record *op, struct slice *rest, int64_t *origin)
 {
+    struct slice copied;
+    if (properties_get(op->properties, PROPERTY_COPIED, &copied))
+        return false;
     while (rest->len > 0) {
         const char *comma = memchr(rest->ptr, ',', rest->len);
         size_t len = comma == NULL ? rest->len : (size_t)(comma - rest->ptr);

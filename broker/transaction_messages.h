@@ -45,6 +45,9 @@ void half_print_check(const struct half *half, struct buf *out);
 
 /* Properties and body of the op message for a half message. */
 void op_print(int64_t half_offset, int64_t origin, struct buf *properties, struct buf *body);
+/* The same for one that a check has appended again: it ends nothing here. RocketMQ, which takes each copy for a
+ * transaction of its own, learns that only the newest one counts. */
+void op_print_copied(int64_t half_offset, struct buf *properties, struct buf *body);
 /* Moves *rest (at first: the record's body) behind the next origin that the op message ends; false at the
  * end. */
 bool op_next_origin(const struct record *op, struct slice *rest, int64_t *origin);

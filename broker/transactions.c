@@ -49,10 +49,8 @@ struct transaction_position transactions_ends(struct broker *b)
     return end;
 }
 
-void transactions_fill_op(struct broker *b, int64_t half_offset, int64_t origin, struct buf *properties,
-                          struct buf *body, struct message *out)
+static void fill_op(struct broker *b, const struct buf *properties, const struct buf *body, struct message *out)
 {
-    op_print(half_offset, origin, properties, body);
     *out = (struct message){
         .topic = SLICE_LIT(TRANSACTION_OP_TOPIC),
         .born_ms = clock_wall_ms(),
@@ -61,6 +59,20 @@ void transactions_fill_op(struct broker *b, int64_t half_offset, int64_t origin,
         .body = buf_slice(body),
         .properties = buf_slice(properties),
     };
+}
+
+void transactions_fill_op(struct broker *b, int64_t half_offset, int64_t origin, struct buf *properties,
+                          struct buf *body, struct message *out)
+{
+    op_print(half_offset, origin, properties, body);
+    fill_op(b, properties, body, out);
+}
+
+void transactions_fill_op_copied(struct broker *b, int64_t half_offset, struct buf *properties,
+                                 struct buf *body, struct message *out)
+{
+    op_print_copied(half_offset, properties, body);
+    fill_op(b, properties, body, out);
 }
 
 /* --- prepare --- */
@@ -332,27 +344,32 @@ unsigned transactions_open_count(struct broker *b)
 
 /* --- position --- */
 
+static void commit_position(struct broker *b, const struct transaction_position *p)
+{
+    struct slice group = SLICE_LIT(TRANSACTION_GROUP);
+    struct slice half = SLICE_LIT(TRANSACTION_HALF_TOPIC), op = SLICE_LIT(TRANSACTION_OP_TOPIC);
+    if (offset_table_get(b->offsets, half, group, 0) == p->half_offset
+        && offset_table_get(b->offsets, op, group, 0) == p->op_offset)
+        return;
+    /* The op position first: should the file be written between the two, more is read again, not less. */
+    int err = offset_table_commit(b->offsets, op, group, 0, p->op_offset);
+    if (err == 0)
+        err = offset_table_commit(b->offsets, half, group, 0, p->half_offset);
+    if (err != 0)
+        log_error("the position in the transactions was not saved, a start reads more of them again: %s",
+                  err_text(err));
+}
+
 /* Saves the position taken before, once everything that it rests on is flushed, and takes a new one. */
 static void save_position(struct transactions *t)
 {
     struct broker *b = t->broker;
-    struct slice group = SLICE_LIT(TRANSACTION_GROUP);
-    struct slice half = SLICE_LIT(TRANSACTION_HALF_TOPIC), op = SLICE_LIT(TRANSACTION_OP_TOPIC);
     struct store_stats stats;
     store_stats(b->store, &stats);
     if (t->position_written >= 0 && stats.flushed < t->position_written)
         return;
-    if (t->position_written >= 0
-        && (offset_table_get(b->offsets, half, group, 0) != t->position.half_offset
-            || offset_table_get(b->offsets, op, group, 0) != t->position.op_offset)) {
-        /* The op position first: should the file be written between the two, more is read again, not less. */
-        int err = offset_table_commit(b->offsets, op, group, 0, t->position.op_offset);
-        if (err == 0)
-            err = offset_table_commit(b->offsets, half, group, 0, t->position.half_offset);
-        if (err != 0)
-            log_error("the position in the transactions was not saved, a start reads more of them again: %s",
-                      err_text(err));
-    }
+    if (t->position_written >= 0)
+        commit_position(b, &t->position);
     struct transaction_position end = transactions_ends(b);
     t->position = transaction_table_position(t->table, &end);
     t->position_written = end.half_offset == 0 ? -1 : store_written(b->store);
@@ -475,9 +492,18 @@ void transactions_stop(struct transactions *t)
     atomic_store(&t->stopping, true);
     if (t->loader != NULL)
         end_load(t);
-    else if (atomic_load(&t->phase) == TRANSACTIONS_READY)
-        save_position(t);
     reactor_timer_free(t->load_timer);
+}
+
+void transactions_settle(struct transactions *t)
+{
+    if (t == NULL || atomic_load(&t->phase) != TRANSACTIONS_READY
+        || store_state(t->broker->store, NULL) == STORE_FAILED)
+        return;
+    struct transaction_position end = transactions_ends(t->broker);
+    struct transaction_position position = transaction_table_position(t->table, &end);
+    if (end.half_offset > 0)
+        commit_position(t->broker, &position);
 }
 
 void transactions_free(struct transactions *t)

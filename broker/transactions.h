@@ -60,9 +60,11 @@ unsigned transactions_open_count(struct broker *b);
 struct transactions *transactions_new(struct broker *b, transaction_ask_fn ask);
 /* After the reactors started, before clients are served. The rest of the store is read by the main loop. */
 void transactions_start(struct transactions *t);
-/* Begins no more checks; saves the position. Before the lanes are drained. NULL is allowed, here and below.
- * */
+/* Begins no more checks. Before the lanes are drained. NULL is allowed, here and below. */
 void transactions_stop(struct transactions *t);
+/* Notes the position that the next start, maybe of another program, goes on from. When no reactor runs any more, and
+ * before the store is closed; the offsets are saved only behind that. */
+void transactions_settle(struct transactions *t);
 /* After all reactors were freed. */
 void transactions_free(struct transactions *t);
 

@@ -42,6 +42,9 @@ struct transaction_position transactions_ends(struct broker *b);
 /* Fills the op message of a half message; its slices live as long as the bufs. */
 void transactions_fill_op(struct broker *b, int64_t half_offset, int64_t origin, struct buf *properties,
                           struct buf *body, struct message *out);
+/* The same for one that has been copied; see op_print_copied(). */
+void transactions_fill_op_copied(struct broker *b, int64_t half_offset, struct buf *properties,
+                                 struct buf *body, struct message *out);
 
 /* --- transaction_load.c: main thread --- */
 /* Reads both queues from `from` to `to`. */

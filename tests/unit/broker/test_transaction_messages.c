@@ -111,6 +111,23 @@ static void assert_origins(struct slice body, struct slice properties, const cha
     assert_string_equal(found, expected);
 }
 
+static void test_op_of_a_copied_half_message_ends_nothing_here(void **state)
+{
+    (void)state;
+    struct buf properties = {0}, body = {0};
+    op_print_copied(12, &properties, &body);
+    struct slice tags;
+    assert_true(properties_get(buf_slice(&properties), PROPERTY_TAGS, &tags));
+    assert_true(slice_eq_str(tags, "d")); /* with which RocketMQ takes 12 out of the open ones */
+    assert_true(slice_eq_str(buf_slice(&body), "12"));
+    struct record op = {.properties = buf_slice(&properties), .body = buf_slice(&body)};
+    struct slice rest = op.body;
+    int64_t origin;
+    assert_false(op_next_origin(&op, &rest, &origin));
+    buf_fini(&properties);
+    buf_fini(&body);
+}
+
 static void test_op_origins_are_read_as_both_rocketmq_lines_write_them(void **state)
 {
     (void)state;
@@ -135,6 +152,7 @@ int main(void)
         cmocka_unit_test(test_half_print_check_counts_and_names_the_origin),
         cmocka_unit_test(test_half_parse_refuses_what_is_no_half_message),
         cmocka_unit_test(test_half_checkable_is_the_messages_immunity_or_the_timeout),
+        cmocka_unit_test(test_op_of_a_copied_half_message_ends_nothing_here),
         cmocka_unit_test(test_op_origins_are_read_as_both_rocketmq_lines_write_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
