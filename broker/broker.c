@@ -42,6 +42,7 @@ static void store_options_fill(const struct broker_settings *s, struct store_opt
     o->index_hash_slots = (int32_t)s->maxHashSlotNum;
     o->index_entries = (int32_t)s->maxIndexNum;
     o->file_reserved_hours = s->fileReservedTime;
+    o->delay_levels = s->messageDelayLevel;
     o->delete_when = s->deleteWhen;
     o->disk_reserve_bytes = s->diskReserveBytes;
     o->disk_max_used_percent = s->diskMaxUsedSpaceRatio;

@@ -51,6 +51,7 @@
     I(flushIntervalCommitLog, 500, 1, 600000, "ms", "ASYNC_FLUSH: sync the log at least this often")                           \
     I(flushIntervalConsumeQueue, 1000, 1, 600000, "ms", "sync consume queues this often")                                      \
     I(flushConsumeQueueThoroughInterval, 60000, 100, 3600000, "ms", "write the checkpoint this often")                         \
+    S(messageDelayLevel, "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h", "delays of levels 1, 2, ... in a store that RocketMQ wrote") \
     I(fileReservedTime, 72, 1, 876000, "hours", "keep messages this long")                                                     \
     S(deleteWhen, "04", "hours of the day at which old files go: 04 or 02;14")                                                 \
     I(diskMaxUsedSpaceRatio, 75, 0, 99, "percent", "above it the oldest files go at any hour; 0: off")                         \

@@ -98,7 +98,7 @@ Not there yet:
 
 | property | of |
 |---|---|
-| `messageDelayLevel`, `flushDelayOffsetInterval`, `maxDelayTime`, `enableScheduleMessageStats`, `enableScheduleAsyncDeliver`, `scheduleAsyncDeliverMaxPendingLimit`, `scheduleAsyncDeliverMaxResendNum2Blocked` | delayed messages |
+| `flushDelayOffsetInterval`, `maxDelayTime`, `enableScheduleMessageStats`, `enableScheduleAsyncDeliver`, `scheduleAsyncDeliverMaxPendingLimit`, `scheduleAsyncDeliverMaxResendNum2Blocked` | delayed messages |
 | `enablePropertyFilter`, `filterSupportRetry` | filters by SQL92 expressions |
 | `aclEnable`, `useTLS` | users of clients, encryption |
 TAIL

@@ -42,7 +42,7 @@ int scan_dispatch(struct store *s, const struct record *r, bool damaged, struct 
     if (!damaged)
         entry = (struct cq_entry){.phys_offset = r->phys_offset,
                                   .size = (int32_t)r->total_size,
-                                  .tags_code = properties_tags_code(r->properties)};
+                                  .tags_code = delay_levels_tags_code(&s->delay_levels, r)};
     int rc = consumequeue_put_recovered(q, r->queue_offset, entry, eb);
     if (rc == 0)
         store_mark_dirty_locked(s, q);

@@ -27,6 +27,7 @@ void store_options_default(struct store_options *o)
         .index_enable = true,
         .index_hash_slots = 5000000,
         .index_entries = 20000000,
+        .delay_levels = DELAY_LEVELS_DEFAULT,
         .file_reserved_hours = 72,
         .delete_when = "04",
         .disk_reserve_bytes = (int64_t)512 << 20,
@@ -67,6 +68,7 @@ static void copy_options(struct store_options *to, const struct store_options *f
     to->commitlog_dir = from->commitlog_dir != NULL && *from->commitlog_dir != '\0'
                             ? mem_strdup(from->commitlog_dir)
                             : mem_printf("%s/commitlog", from->root_dir);
+    to->delay_levels = mem_strdup(from->delay_levels != NULL ? from->delay_levels : DELAY_LEVELS_DEFAULT);
     to->delete_when = mem_strdup(from->delete_when != NULL ? from->delete_when : "");
     to->replica_why = NULL; /* struct replica has a copy */
 }
@@ -75,6 +77,7 @@ static void free_options(struct store_options *o)
 {
     free((char *)(uintptr_t)o->root_dir);
     free((char *)(uintptr_t)o->commitlog_dir);
+    free((char *)(uintptr_t)o->delay_levels);
     free((char *)(uintptr_t)o->delete_when);
 }
 
@@ -157,7 +160,9 @@ int store_open(const struct store_options *options, struct store **out, struct s
     if (rc != 0)
         return rc;
     struct store *s = store_new(options);
-    rc = take_lock(s, eb);
+    rc = delay_levels_parse(s->opt.delay_levels, &s->delay_levels, eb);
+    if (rc == 0)
+        rc = take_lock(s, eb);
     if (rc == 0)
         rc = commitlog_open(&s->log, s->opt.commitlog_dir, s->opt.commitlog_file_bytes,
                             s->opt.disk_reserve_bytes, eb);

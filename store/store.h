@@ -37,6 +37,7 @@ struct store_options {
     bool index_enable;                      /* messageIndexEnable (true) */
     int32_t index_hash_slots;               /* maxHashSlotNum 5,000,000 */
     int32_t index_entries;                  /* maxIndexNum 20,000,000 */
+    const char *delay_levels;               /* messageDelayLevel; see delay_levels.h */
     int64_t file_reserved_hours;            /* fileReservedTime (72) */
     const char *delete_when;                /* deleteWhen "04": hours of the day, ';' separated */
     int64_t disk_reserve_bytes;     /* diskReserveBytes: writes are refused below this many free bytes */

@@ -10,6 +10,7 @@
 #include "store/batch.h"
 #include "store/checkpoint.h"
 #include "store/commitlog.h"
+#include "store/delay_levels.h"
 #include "store/flusher.h"
 #include "store/housekeeper.h"
 #include "store/indexer.h"
@@ -40,6 +41,7 @@ struct written_listener {
 
 struct store {
     struct store_options opt; /* strings owned */
+    struct delay_levels delay_levels;
     int lock_fd;
     struct commitlog log;
     struct queue_table queues;

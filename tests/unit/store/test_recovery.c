@@ -502,6 +502,32 @@ static void test_recovery_second_open_says_who_holds_the_store(void **state)
     store_close(s);
 }
 
+/* --- delayed messages of a store that RocketMQ wrote --- */
+
+static void crash_after_a_delayed_message(void *arg)
+{
+    (void)arg;
+    struct store *s = fixture_open(&options);
+    struct message m = *fixture_message(DELAY_TOPIC, 2, 0, BODY);
+    m.properties = SLICE_LIT("TAGS\001a\002DELAY\0013\002");
+    struct append_batch *b = append_batch_new(s, 1 << 16);
+    assert_int_equal(append_batch_add(b, store_queue_find_or_create(s, m.topic, 2), &m, false), 0);
+    assert_int_equal(store_append(s, b, NULL), 0);
+    append_batch_free(b);
+}
+
+static void test_recovery_gives_delayed_messages_their_due_time(void **state)
+{
+    (void)state;
+    fixture_crash(crash_after_a_delayed_message, NULL);
+    struct store *s = fixture_open(&options);
+    struct store_queue *q = fixture_queue(s, DELAY_TOPIC, 2);
+    struct cq_entry e;
+    assert_int_equal(consumequeue_get(q, 0, &e), 0);
+    assert_int_equal(e.tags_code, store_queue_time_at(s, q, 0) + 10000);
+    store_close(s);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -532,6 +558,7 @@ int main(void)
         T(test_recovery_log_file_of_other_length_refuses_to_open),
         T(test_recovery_empty_last_log_file_is_dropped),
         T(test_recovery_second_open_says_who_holds_the_store),
+        cmocka_unit_test_setup_teardown(test_recovery_gives_delayed_messages_their_due_time, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
