@@ -332,6 +332,10 @@ int indexer_flush(struct store *s, struct checkpoint *c)
         c->index_name = f->name;
         c->index_count = ix->repair_count >= 0 ? ix->repair_count : f->header.count;
         c->index_ms = f->header.end_ms;
+        /* RocketMQ, when it opens this store after a crash, removes the file that we were writing, and indexes again
+         * only what it scans: from this time on. Our own start goes by the mark. */
+        if (f->header.count > 1 && f->header.begin_ms < c->log_ms)
+            c->log_ms = f->header.begin_ms;
         if (f->map != NULL)
             rc = index_file_flush(f);
     }

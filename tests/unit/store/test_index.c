@@ -312,6 +312,22 @@ static void test_index_after_a_crash_has_every_message_once(void **state)
     store_close(s);
 }
 
+/* RocketMQ removes the newest file after a crash, and scans from the checkpoint's time on. */
+static void test_index_checkpoint_time_is_not_behind_the_newest_file(void **state)
+{
+    (void)state;
+    struct store *s = fixture_open(&options);
+    fixture_append_many(s, "T", 0, 0, 100, 100);
+    int64_t first_ms = store_queue_time_at(s, fixture_queue(s, "T", 0), 0), later_ms = first_ms + 60000;
+    clock_fake_set(later_ms);
+    fixture_append_many(s, "T", 0, 100, 1, 100);
+    store_close(s);
+    struct checkpoint c;
+    assert_int_equal(checkpoint_read(dir, &c, NULL), 0);
+    assert_int_equal(c.log_ms, first_ms);
+    assert_int_equal(c.queues_ms, later_ms);
+}
+
 static void test_index_of_rocketmq_after_a_crash_is_built_anew_behind_its_checkpoint(void **state)
 {
     (void)state;
@@ -361,6 +377,7 @@ int main(void)
         T(test_index_without_keys_makes_no_file),
         T(test_index_missing_is_built_anew),
         T(test_index_after_a_crash_has_every_message_once),
+        T(test_index_checkpoint_time_is_not_behind_the_newest_file),
         T(test_index_of_rocketmq_after_a_crash_is_built_anew_behind_its_checkpoint),
         T(test_index_file_of_other_length_is_left_alone),
     };
