@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# cluster.sh - one registry and one broker on free loopback ports, for the interop programs.
+# cluster.sh - one registry and one broker on free loopback ports, and a slave of it, for the interop programs.
 #
-#   cluster.sh start         choose ports, start both, write $INTEROP_CLUSTER_DIR/endpoints
-#   cluster.sh kill-broker   kill -9
-#   cluster.sh stop-broker   SIGTERM, wait for the end
-#   cluster.sh start-broker  start it again on the same port and store
-#   cluster.sh stop          SIGTERM to both, SIGKILL to what does not end in time
+#   cluster.sh start         choose ports, start registry and broker, write $INTEROP_CLUSTER_DIR/endpoints
+#   cluster.sh kill-NODE     kill -9; NODE is registry, broker or slave
+#   cluster.sh stop-NODE     SIGTERM, wait for the end
+#   cluster.sh start-NODE [WHOSE [KEY=VALUE...]]   start it on its port and store: cjmq's program or apache's (without
+#                            WHOSE: the one that it was last), a broker with these properties on top of the usual ones
+#   cluster.sh new-store     put the store of the broker, which must not run, aside: the next start begins an empty one
+#   cluster.sh stop          SIGTERM to all, SIGKILL to what does not end in time
 #   cluster.sh logs          the last lines of what the servers wrote
 #
-# run.sh calls it, and so do the programs when they need the broker to go away in the middle.
+# run.sh calls it, and so do the programs when they need a broker to go away in the middle.
 # Environment: INTEROP_CLUSTER_DIR  scratch directory: stores, logs, pids (required)
-#              INTEROP_REGISTRY, INTEROP_BROKER   whose program it is: cjmq (default) or apache
+#              INTEROP_REGISTRY, INTEROP_BROKER   whose program it is at first: cjmq (default) or apache
+#              INTEROP_BROKER_PROPERTIES          more properties of every broker: KEY=VALUE, separated by blanks
 #              INTEROP_MQREGISTRY, INTEROP_MQBROKER   the two programs (cjmq)
 #              INTEROP_APACHE_LIB   folder with the jars of name server and broker (apache)
 # Invariant: whatever it starts is recorded in $INTEROP_CLUSTER_DIR/<name>.pid before it is waited for, so that `stop`
@@ -22,9 +25,10 @@ readonly registry=${INTEROP_REGISTRY:-cjmq} broker=${INTEROP_BROKER:-cjmq}
 readonly start_seconds_max=60
 readonly stop_seconds_max=20
 
-# Offsets from the base port. RocketMQ's broker also takes listenPort - 2 (its fast port), hence the gap.
-readonly offset_registry=0 offset_registry_telnet=1 offset_broker=4 offset_broker_ha=5 offset_broker_telnet=6
-readonly offsets_used=(0 1 2 4 5 6)
+# Offsets from the base port. A broker also takes listenPort - 2 (its fast port), listenPort + 1 (replication) and
+# here + 2 (console of ours).
+readonly offset_registry=0 offset_registry_telnet=1 offset_broker=4 offset_slave=12
+readonly offsets_used=(0 1 2 4 5 6 10 12 13 14)
 
 die() {
   echo "cluster.sh: $*" >&2
@@ -39,7 +43,7 @@ port_accepts() {
 choose_base_port() {
   local attempt base offset
   for attempt in {1..200}; do
-    base=$((20000 + (RANDOM % 1000) * 10))
+    base=$((20000 + (RANDOM % 500) * 20))
     for offset in "${offsets_used[@]}"; do
       if port_accepts $((base + offset)); then continue 2; fi
     done
@@ -77,6 +81,17 @@ await_port() {
   done
 }
 
+# whose NAME: cjmq or apache, as it was last started.
+whose() {
+  if [[ -f $dir/$1.whose ]]; then
+    cat "$dir/$1.whose"
+  elif [[ $1 == registry ]]; then
+    echo "$registry"
+  else
+    echo "$broker"
+  fi
+}
+
 # end_process NAME SIGNAL: fails when it had ended by itself, or did not end as the signal asks.
 end_process() {
   local name=$1 signal=$2 pid deadline code
@@ -101,7 +116,7 @@ end_process() {
   code=$(<"$dir/$name.exit")
   case $signal:$code in
   TERM:0 | KILL:137) ;;
-  TERM:143) [[ ${!name} == apache ]] ;; # what the Java machine says after an orderly end
+  TERM:143) [[ $(whose "$name") == apache ]] ;; # what the Java machine says after an orderly end
   *) false ;;
   esac || {
     echo "cluster.sh: $name ended with exit code $code after $signal" >&2
@@ -109,26 +124,33 @@ end_process() {
   }
 }
 
-# --- the two servers -------------------------------------------------------------------------------------------
+# --- the servers -----------------------------------------------------------------------------------------------
 
+# broker_properties NODE KEY=VALUE...
 broker_properties() {
+  local node=$1 port_variable=offset_$1 port id=0 role=ASYNC_MASTER
+  shift
+  port=$((base + ${!port_variable}))
+  [[ $node == broker ]] || { id=1 && role=SLAVE; }
   cat <<EOF
 brokerClusterName=InteropCluster
 brokerName=interop
-brokerId=0
-brokerRole=ASYNC_MASTER
+brokerId=$id
+brokerRole=$role
 brokerIP1=127.0.0.1
 namesrvAddr=127.0.0.1:$((base + offset_registry))
-listenPort=$((base + offset_broker))
-haListenPort=$((base + offset_broker_ha))
-storePathRootDir=$dir/broker-store
-storePathCommitLog=$dir/broker-store/commitlog
+listenPort=$port
+haListenPort=$((port + 1))
+storePathRootDir=$dir/$node-store
+storePathCommitLog=$dir/$node-store/commitlog
 flushDiskType=SYNC_FLUSH
 mappedFileSizeCommitLog=67108864
 autoCreateTopicEnable=true
 transactionTimeOut=1000
 transactionCheckInterval=1000
 EOF
+  # shellcheck disable=SC2086
+  printf '%s\n' ${INTEROP_BROKER_PROPERTIES:-} "$@"
 }
 
 start_registry_cjmq() {
@@ -137,11 +159,13 @@ start_registry_cjmq() {
     --storePathRootDir="$dir/registry-store" --logDir="$dir/logs"
 }
 
+# start_broker_cjmq NODE KEY=VALUE...
 start_broker_cjmq() {
-  local properties
-  mapfile -t properties < <(broker_properties)
-  launch broker env HOME="$dir/home" "$INTEROP_MQBROKER" "${properties[@]/#/--}" \
-    --telnetPort=$((base + offset_broker_telnet)) --logDir="$dir/logs"
+  local node=$1 port_variable=offset_$1 properties
+  mapfile -t properties < <(broker_properties "$@" | grep .)
+  mkdir -p "$dir/logs/$node"
+  launch "$node" env HOME="$dir/home" "$INTEROP_MQBROKER" "${properties[@]/#/--}" \
+    --telnetPort=$((base + ${!port_variable} + 2)) --logDir="$dir/logs/$node"
 }
 
 # The original refuses to start without its log configuration, and reflects into the JDK to unmap its files.
@@ -163,13 +187,15 @@ start_registry_apache() {
   run_apache registry org.apache.rocketmq.namesrv.NamesrvStartup -c "$dir/registry.properties"
 }
 
+# start_broker_apache NODE KEY=VALUE...
 # On a busy machine the original refuses what waited 200 ms, which is not what is tested here.
 start_broker_apache() {
+  local node=$1
   {
-    broker_properties
     echo "waitTimeMillsInSendQueue=20000"
-  } >"$dir/broker.properties"
-  run_apache broker org.apache.rocketmq.broker.BrokerStartup -c "$dir/broker.properties"
+    broker_properties "$@"
+  } >"$dir/$node.properties"
+  run_apache "$node" org.apache.rocketmq.broker.BrokerStartup -c "$dir/$node.properties"
 }
 
 # --- commands --------------------------------------------------------------------------------------------------
@@ -179,42 +205,63 @@ read_base() {
   base=$(<"$dir/base-port")
 }
 
+start_registry() {
+  echo "${1:-$(whose registry)}" >"$dir/registry.whose"
+  "start_registry_$(whose registry)"
+  await_port registry $((base + offset_registry))
+}
+
+# start_broker NODE [WHOSE [KEY=VALUE...]]
 start_broker() {
-  read_base
-  "start_broker_$broker"
-  await_port broker $((base + offset_broker))
+  local node=$1 port_variable=offset_$1
+  echo "${2:-$(whose "$node")}" >"$dir/$node.whose"
+  "start_broker_$(whose "$node")" "$node" "${@:3}"
+  await_port "$node" $((base + ${!port_variable}))
 }
 
 case ${1:-} in
 start)
   [[ $registry == cjmq || $registry == apache ]] || die "INTEROP_REGISTRY=$registry, expected cjmq or apache"
   [[ $broker == cjmq || $broker == apache ]] || die "INTEROP_BROKER=$broker, expected cjmq or apache"
-  mkdir -p "$dir/home" "$dir/logs" "$dir/broker-store" "$dir/registry-store"
+  mkdir -p "$dir/home" "$dir/logs" "$dir/broker-store" "$dir/slave-store" "$dir/registry-store"
   base=$(choose_base_port)
   echo "$base" >"$dir/base-port"
-  "start_registry_$registry"
-  await_port registry $((base + offset_registry))
-  start_broker
+  start_registry
+  start_broker broker
   {
     echo "export INTEROP_REGISTRY_ADDRESS=127.0.0.1:$((base + offset_registry))"
     echo "export INTEROP_BROKER_ADDRESS=127.0.0.1:$((base + offset_broker))"
+    echo "export INTEROP_SLAVE_ADDRESS=127.0.0.1:$((base + offset_slave))"
   } >"$dir/endpoints"
   ;;
-start-broker) start_broker ;;
-kill-broker) end_process broker KILL ;;
-stop-broker) end_process broker TERM ;;
+start-registry)
+  read_base
+  start_registry "${@:2}"
+  ;;
+start-broker | start-slave)
+  read_base
+  start_broker "${1#start-}" "${@:2}"
+  ;;
+kill-registry | kill-broker | kill-slave) end_process "${1#kill-}" KILL ;;
+stop-registry | stop-broker | stop-slave) end_process "${1#stop-}" TERM ;;
+new-store)
+  [[ ! -f $dir/broker.pid ]] || die "the broker still runs on the store"
+  mv "$dir/broker-store" "$(mktemp -d "$dir/put-aside.XXXXXX")"
+  mkdir "$dir/broker-store"
+  ;;
 stop)
   code=0
-  end_process broker TERM || code=1
-  end_process registry TERM || code=1
+  for node in slave broker registry; do
+    end_process $node TERM || code=1
+  done
   exit $code
   ;;
 logs)
-  for file in "$dir"/*.out "$dir"/logs/*.log; do
+  for file in "$dir"/*.out "$dir"/logs/*.log "$dir"/logs/*/*.log; do
     [[ -s $file ]] || continue
     echo "--- ${file#"$dir"/}"
     tail -n 20 "$file"
   done
   ;;
-*) die "'${1:-}' is no command; expected start, stop, start-broker, kill-broker, stop-broker or logs" ;;
+*) die "'${1:-}' is no command; expected start, stop, logs, new-store, or start-, stop-, kill- and a node" ;;
 esac

@@ -2,6 +2,7 @@
 # run.sh - runs the programs of one published client against one registry and one broker.
 #
 #   run.sh java49|java5|go [SCENARIO...]
+#   run.sh store49 [SCENARIO...]             a store that our broker and the original 4.9 have in turns
 #
 # Environment: CJMQ_INTEROP_CACHE   folder for what is built and downloaded (default: build/interop in the source tree)
 #              CJMQ_INTEROP_BIN     folder with mqregistry and mqbroker (default: build/release/bin), or
@@ -22,7 +23,7 @@ readonly skip_code=77
 readonly seconds_max=260
 
 usage() {
-  echo "usage: run.sh java49|java5|go [SCENARIO...]" >&2
+  echo "usage: run.sh java49|java5|go|store49 [SCENARIO...]" >&2
   exit 2
 }
 
@@ -75,14 +76,14 @@ maven() {
 }
 
 build_java() {
-  local directory=$cache/$client
+  local directory=$cache/$java
   mkdir -p "$directory"
   up_to_date "$directory/stamp" "$here/java/pom.xml" "$here/java/src" && return
   need mvn javac
   rm -rf "$directory/lib" "$directory/classes"
-  download "$directory/download.log" maven "$directory" -f "$here/java/pom.xml" "-P$client" \
+  download "$directory/download.log" maven "$directory" -f "$here/java/pom.xml" "-P$java" \
     dependency:resolve-plugins dependency:copy-dependencies
-  compile "$directory/compile.log" maven "$directory" -f "$here/java/pom.xml" "-P$client" compile
+  compile "$directory/compile.log" maven "$directory" -f "$here/java/pom.xml" "-P$java" compile
   touch "$directory/stamp"
 }
 
@@ -113,7 +114,7 @@ build_apache_server() {
 provide_server() {
   local kind_variable=$1 whose=$2 program_variable=$3 program=$4
   if [[ $whose == apache ]]; then
-    [[ $client == java5 ]] && whose=apache5 || whose=apache49
+    [[ $java == java5 ]] && whose=apache5 || whose=apache49
   fi
   case $whose in
   cjmq)
@@ -144,7 +145,7 @@ run_java() {
   run_limited java -Xmx768m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
     "-Duser.home=$scratch/home" "-Drocketmq.client.logRoot=$scratch/client-logs" -Drocketmq.client.logLevel=WARN \
     -Drocketmq.client.logFileMaxIndex=2 -Drocketmq.client.rebalance.lockInterval=1000 \
-    -cp "$cache/$client/classes:$cache/$client/lib/*" cjmq.interop.Main "$@"
+    -cp "$cache/$java/classes:$cache/$java/lib/*" "cjmq.interop.$java_main" "$@"
 }
 
 run_go() {
@@ -162,9 +163,17 @@ clean_up() {
 
 client=${1:-}
 (($# == 0)) || shift
+java=java49 java_main=Main run_client=run_java
 case $client in
-java49 | java5) run_client=run_java ;;
+java49) ;;
+java5) java=java5 ;;
 go) run_client=run_go ;;
+store49)
+  java_main=StoreMain
+  # Small files, so that a few messages fill several of each kind.
+  export INTEROP_BROKER_PROPERTIES="mappedFileSizeCommitLog=1048576 mappedFileSizeConsumeQueue=2000 maxHashSlotNum=2000
+    maxIndexNum=1000 flushConsumerOffsetInterval=1000 transactionCheckMax=1000"
+  ;;
 *) usage ;;
 esac
 
@@ -174,12 +183,16 @@ provide_server INTEROP_REGISTRY "$registry" INTEROP_MQREGISTRY "${CJMQ_INTEROP_M
 provide_server INTEROP_BROKER "$broker" INTEROP_MQBROKER "${CJMQ_INTEROP_MQBROKER:-$bin/mqbroker}"
 
 case $client in
-java49 | java5)
+go) build_go ;;
+*)
   need java
   build_java
   ;;
-go) build_go ;;
 esac
+if [[ $client == store49 ]]; then
+  build_apache_server apache49
+  export INTEROP_APACHE_LIB=$cache/apache49/lib
+fi
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/cjmq-interop-$client.XXXXXX")
 mkdir -p "$scratch/home"

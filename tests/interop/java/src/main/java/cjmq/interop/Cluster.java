@@ -2,6 +2,8 @@ package cjmq.interop;
 
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.TimeUnit;
 
 /** The cluster under test, as run.sh started it; its broker can be taken away and brought back. */
@@ -35,8 +37,11 @@ final class Cluster {
         call("start-broker");
     }
 
-    private void call(String verb) throws IOException, InterruptedException {
-        var process = new ProcessBuilder(command, verb).redirectErrorStream(true).start();
+    /** Any command of cluster.sh, which describes them. */
+    void call(String verb, String... arguments) throws IOException, InterruptedException {
+        var line = new ArrayList<>(List.of(command, verb));
+        line.addAll(List.of(arguments));
+        var process = new ProcessBuilder(line).redirectErrorStream(true).start();
         process.getOutputStream().close();
         var output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         if (!process.waitFor(COMMAND_SECONDS_MAX, TimeUnit.SECONDS)) {

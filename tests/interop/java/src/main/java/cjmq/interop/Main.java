@@ -18,8 +18,6 @@ import java.util.concurrent.TimeoutException;
  * Exit code 0 when every check holds, 1 when one does not, 2 for a wrong command line.
  */
 public final class Main {
-    private static final long SCENARIO_SECONDS_MAX = 100;
-
     private static final List<Scenario> SCENARIOS = List.of(
             new SendScenario("send.sync", SendScenario::sendSync),
             new SendScenario("send.async", SendScenario::sendAsync),
@@ -46,8 +44,13 @@ public final class Main {
     }
 
     public static void main(String[] arguments) throws InterruptedException {
+        System.exit(run(SCENARIOS, arguments));
+    }
+
+    /** Runs those of the scenarios that the command line names, or all; returns the exit code. */
+    static int run(List<Scenario> scenarios, String[] arguments) throws InterruptedException {
         long startedNanos = System.nanoTime();
-        var chosen = choose(arguments);
+        var chosen = choose(scenarios, arguments);
         var cluster = new Cluster(environment("INTEROP_REGISTRY_ADDRESS"), environment("INTEROP_CLUSTER_COMMAND"));
         var runId = Long.toString(System.currentTimeMillis(), Character.MAX_RADIX);
         var outcomes = new ArrayList<Outcome>();
@@ -65,24 +68,24 @@ public final class Main {
                 (System.nanoTime() - startedNanos) / 1e9);
         System.out.flush();
         // The client keeps non-daemon threads for a while after shutdown; nobody waits for them.
-        System.exit(failed == 0 && passed > 0 ? 0 : 1);
+        return failed == 0 && passed > 0 ? 0 : 1;
     }
 
-    private static List<Scenario> choose(String[] arguments) {
+    private static List<Scenario> choose(List<Scenario> scenarios, String[] arguments) {
         if (arguments.length == 0) {
-            return SCENARIOS;
+            return scenarios;
         }
-        var known = SCENARIOS.stream().map(Scenario::name).toList();
+        var known = scenarios.stream().map(Scenario::name).toList();
         var wanted = Set.copyOf(Arrays.asList(arguments));
         var unknown = wanted.stream().filter(name -> !known.contains(name)).toList();
         if (!unknown.isEmpty()) {
             System.err.println("no such scenario: " + unknown + "; there are " + known);
             System.exit(2);
         }
-        return SCENARIOS.stream().filter(scenario -> wanted.contains(scenario.name())).toList();
+        return scenarios.stream().filter(scenario -> wanted.contains(scenario.name())).toList();
     }
 
-    private static String environment(String name) {
+    static String environment(String name) {
         var value = System.getenv(name);
         if (value == null || value.isEmpty()) {
             System.err.println(name + " is not set; run.sh sets it");
@@ -100,13 +103,14 @@ public final class Main {
             outcomes.add(new Outcome(scenario, checks));
             running.add(threads.submit(story(cluster, runId, scenario, checks)));
         }
-        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(SCENARIO_SECONDS_MAX);
+        long secondsMax = scenarios.stream().mapToLong(Scenario::secondsMax).max().orElse(0);
+        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(secondsMax);
         for (int i = 0; i < running.size(); i++) {
             var checks = outcomes.get(i).checks();
             try {
                 running.get(i).get(Math.max(0, deadline - System.nanoTime()), TimeUnit.NANOSECONDS);
             } catch (TimeoutException e) {
-                checks.fail("did not end in " + SCENARIO_SECONDS_MAX + " s");
+                checks.fail("did not end in " + secondsMax + " s");
             } catch (ExecutionException e) {
                 checks.fail(describe(e.getCause()));
             }

@@ -10,6 +10,11 @@ interface Scenario {
         return false;
     }
 
+    /** A scenario that takes longer has failed. */
+    default long secondsMax() {
+        return 100;
+    }
+
     /** Tells the story; every fact it establishes goes through {@code bed.checks()}. */
     void run(TestBed bed) throws Exception;
 }
