@@ -197,6 +197,9 @@ struct cjmq_producer_options {
     int template_queues;              /* 4: queues of a topic so created */
     unsigned in_flight_max;           /* 65536: sends without result; more fail with CJMQ_ERR_LIMIT */
     int64_t retry_pause_ms;           /* 100: before the only broker is tried again after a failure */
+    /* 30000: longest time that a broker which did not answer is left out while another one can take messages;
+     * begins with 500, doubles with each failure in a row. 0: never left out. */
+    int64_t broker_rest_max_ms;
 };
 
 CJMQ_API void cjmq_producer_options_init(struct cjmq_producer_options *options);

@@ -385,6 +385,7 @@ static void client_set_up(void *arg)
     c->heartbeat_timer = reactor_timer_new(c->reactor, on_heartbeat_timer, c);
     c->heartbeat_soon_timer = reactor_timer_new(c->reactor, on_heartbeat_timer, c);
     c->route_timer = reactor_timer_new(c->reactor, on_route_timer, c);
+    c->suspect_timer = reactor_timer_new(c->reactor, on_route_suspect_timer, c);
     reactor_timer_start(c->heartbeat_timer, c->options.heartbeat_interval_ms,
                         c->options.heartbeat_interval_ms);
     reactor_timer_start(c->route_timer, c->options.route_interval_ms, c->options.route_interval_ms);
@@ -399,6 +400,7 @@ static void client_take_down(void *arg)
     reactor_timer_free(c->heartbeat_soon_timer);
     reactor_timer_free(c->lost_timer);
     reactor_timer_free(c->route_timer);
+    reactor_timer_free(c->suspect_timer);
     route_slots_free(c);
 }
 

@@ -186,6 +186,9 @@ void consumer_on_route_changed(struct member_link *link, struct route_slot *slot
     for (struct consumer_topic *t = c->topics; t != NULL; t = t->next)
         if (t->slot == slot && !reactor_timer_active(c->rebalance_soon_timer))
             reactor_timer_start(c->rebalance_soon_timer, REBALANCE_SOON_MS, 0);
+    for (struct consumer_queue *q = c->queues; q != NULL; q = q->next)
+        if (q->topic->slot == slot)
+            consumer_queue_retry_soon(q);
 }
 
 /* --- subscriptions --- */

@@ -60,7 +60,9 @@ struct consumer_queue {
     int64_t next_offset;            /* to pull; -1: not known */
     int64_t progress;               /* first message not yet consumed */
     int64_t progress_saved;
+    const char *progress_saved_at;  /* broker address; interned */
     int64_t broker_id;              /* to pull from, as the broker suggested */
+    bool failed;                    /* the last pull: the timer runs before the next one */
     int64_t pull_sent_ms;
     /* entries[seq & mask], head <= seq < tail */
     struct queue_entry *entries;
@@ -155,6 +157,10 @@ void consumer_queue_begin(struct consumer_queue *q);
 /* These messages are done with: progress moves, pulling may resume. */
 void consumer_queue_finish(struct consumer_queue *q, uint64_t seq, size_t count);
 const char *consumer_queue_addr(const struct consumer_queue *q, bool any);
+/* The broker that keeps the group's progress: the master, while there is none a slave. NULL: none is known. */
+const char *consumer_queue_progress_addr(const struct consumer_queue *q);
+/* The route changed: a queue that waits after a failure goes on at once. */
+void consumer_queue_retry_soon(struct consumer_queue *q);
 
 /* --- consumer_work.c --- */
 int consumer_work_start(struct cjmq_consumer *c);

@@ -171,7 +171,7 @@ static void file_save(struct cjmq_consumer *c)
 static void send_progress(struct consumer_queue *q)
 {
     struct cjmq_consumer *c = q->consumer;
-    const char *addr = consumer_queue_addr(q, false);
+    const char *addr = consumer_queue_progress_addr(q);
     struct command_out_field fields[] = {
         FIELD_TEXT("consumerGroup", slice_str(c->group)),
         FIELD_TEXT("topic", slice_str(q->id.topic)),
@@ -181,23 +181,27 @@ static void send_progress(struct consumer_queue *q)
     struct remoting_call call = {
         .addr = addr, .code = REQ_UPDATE_CONSUMER_OFFSET, .fields = fields, .field_count = 4};
     struct errbuf eb = {0};
-    if (addr == NULL)
-        return; /* no master now: the next pull or the next round brings it */
-    if (remoting_client_oneway(c->client->remoting, &call, &eb) == 0)
+    if (addr == NULL || (q->progress == q->progress_saved && addr == q->progress_saved_at))
+        return; /* nobody to tell now: a later round does; or told already */
+    if (remoting_client_oneway(c->client->remoting, &call, &eb) == 0) {
         q->progress_saved = q->progress;
-    else
+        q->progress_saved_at = addr;
+    } else {
         log_warn("progress not sent topic=%s queue=%d reason=%s", q->id.topic, q->id.queue_id, eb.text);
+    }
 }
 
 void consumer_offset_persist(struct consumer_queue *q)
 {
     struct cjmq_consumer *c = q->consumer;
-    if (q->progress < 0 || q->progress == q->progress_saved)
+    if (q->progress < 0)
         return;
     if (c->options.model == CJMQ_CLUSTERING) {
         send_progress(q);
         return;
     }
+    if (q->progress == q->progress_saved)
+        return;
     stored_put(c, &q->id, q->progress);
     q->progress_saved = q->progress;
 }

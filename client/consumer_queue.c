@@ -22,6 +22,8 @@
 
 enum {
     SEEK_AGAIN_MS = 1000,
+    RETRY_SOON_MS = 1,
+    BEYOND_END_PAUSE_MS = 1000, /* a slave that is behind us gets no further while its master is gone */
     FLOW_CONTROL_PAUSE_MS = 20,
     EMPTY_ANSWER_MS = 10, /* an empty answer that came faster than this was not held: do not spin */
     ENTRIES_FIRST = 64,
@@ -122,11 +124,28 @@ void consumer_queue_drop(struct consumer_queue *q)
     consumer_queue_unref(q);
 }
 
-const char *consumer_queue_addr(const struct consumer_queue *q, bool any)
+static const struct client_broker *queue_broker(const struct consumer_queue *q)
 {
     const struct client_route *r = q->topic->slot->route;
-    const struct client_broker *b = r != NULL ? client_route_lookup_broker(r, q->id.broker_name) : NULL;
+    return r != NULL ? client_route_lookup_broker(r, q->id.broker_name) : NULL;
+}
+
+const char *consumer_queue_addr(const struct consumer_queue *q, bool any)
+{
+    const struct client_broker *b = queue_broker(q);
     return b != NULL ? client_broker_addr(b, any ? q->broker_id : 0, any) : NULL;
+}
+
+const char *consumer_queue_progress_addr(const struct consumer_queue *q)
+{
+    const struct client_broker *b = queue_broker(q);
+    return b != NULL ? client_broker_addr(b, 0, true) : NULL;
+}
+
+void consumer_queue_retry_soon(struct consumer_queue *q)
+{
+    if (q->state == QUEUE_PULLING && q->failed && !q->request_open)
+        reactor_timer_start(q->timer, RETRY_SOON_MS, 0);
 }
 
 /* True when the answer is of no use any more; gives the request's reference back. */
@@ -342,6 +361,8 @@ static void pull_failed(struct consumer_queue *q, const struct cjmq_error *error
     log_warn("pull failed, next try in %lld ms: %s", (long long)c->options.pull_error_pause_ms, error->text);
     route_suspect(q->topic->slot);
     q->broker_id = 0;
+    q->failed = true;
+    q->progress_saved = -1; /* what was sent may not have arrived */
     if (error->server_code == RESP_SUBSCRIPTION_NOT_EXIST
         || error->server_code == RESP_SUBSCRIPTION_NOT_LATEST
         || error->server_code == RESP_SUBSCRIPTION_GROUP_NOT_EXIST)
@@ -382,7 +403,8 @@ static void pull_take(struct consumer_queue *q, const struct pull_answer *a, con
 static void pull_empty(struct consumer_queue *q, const struct pull_answer *a)
 {
     struct cjmq_consumer *c = q->consumer;
-    if (a->code == RESP_PULL_OFFSET_MOVED)
+    bool moved = a->code == RESP_PULL_OFFSET_MOVED, beyond = moved && a->next_offset == q->next_offset;
+    if (moved && !beyond)
         log_warn("offset moved by the broker group=%s topic=%s broker=%s queue=%d from=%lld to=%lld "
                  "first=%lld end=%lld",
                  c->group, q->id.topic, q->id.broker_name, q->id.queue_id, (long long)q->next_offset,
@@ -393,8 +415,8 @@ static void pull_empty(struct consumer_queue *q, const struct pull_answer *a)
     q->broker_id = a->suggested_broker_id;
     if (q->head == q->tail)
         q->progress = q->next_offset;
-    int64_t pause = c->options.pull_interval_ms;
-    pull_after(q, unheld && pause < EMPTY_ANSWER_MS ? EMPTY_ANSWER_MS : pause);
+    int64_t pause = beyond ? BEYOND_END_PAUSE_MS : unheld ? EMPTY_ANSWER_MS : 0;
+    pull_after(q, pause < c->options.pull_interval_ms ? c->options.pull_interval_ms : pause);
 }
 
 static void on_pull_done(void *arg, int err, const struct command *answer, const struct errbuf *eb)
@@ -445,6 +467,7 @@ static void queue_pull(struct consumer_queue *q)
         .timeout_ms = c->options.pull_timeout_ms,
         .commit_offset = c->options.model == CJMQ_CLUSTERING && master && q->progress > 0 ? q->progress : -1,
     };
+    q->failed = false;
     q->pull_sent_ms = reactor_now_ms(c->client->reactor);
     q->request_open = true;
     pull_send(c->client, &request, on_pull_done, consumer_queue_ref(q));

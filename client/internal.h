@@ -94,6 +94,7 @@ struct route_slot {
     unsigned asked_index;          /* the name server asked last */
     unsigned generation;           /* changes with the route */
     int64_t asked_ms;
+    int64_t suspect_until_ms;      /* until then it is asked for every second */
     struct route_waiter *waiters;
     UT_hash_handle hh;
 };
@@ -103,8 +104,9 @@ struct route_slot *route_slot_find_or_create(struct cjmq_client *client, struct 
 void route_want(struct route_slot *slot, bool fresh, struct route_waiter *w);
 /* Takes a waiter out; it will not be called. */
 void route_unwant(struct route_slot *slot, struct route_waiter *w);
-/* Asks again soon: a broker refused or failed. At most once per second for one topic. */
+/* A broker refused or failed: asks again now and, because the name server may notice later than we, every second for a while. */
 void route_suspect(struct route_slot *slot);
+void on_route_suspect_timer(void *client);
 void route_poll_all(struct cjmq_client *client);
 void route_slots_free(struct cjmq_client *client);
 struct client_route *client_route_ref(struct client_route *r);
@@ -145,6 +147,7 @@ struct cjmq_client {
     struct remoting_client *remoting;
     struct reactor_timer *heartbeat_timer;
     struct reactor_timer *route_timer;
+    struct reactor_timer *suspect_timer; /* runs while a route is suspect */
     _Atomic unsigned namesrv_current; /* written by the reactor and by admin calls */
     struct interned *strings;
     struct route_slot *slots;

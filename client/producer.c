@@ -26,6 +26,7 @@ void cjmq_producer_options_init(struct cjmq_producer_options *o)
         .template_queues = 4,
         .in_flight_max = 65536,
         .retry_pause_ms = 100,
+        .broker_rest_max_ms = 30000,
     };
 }
 
@@ -43,6 +44,7 @@ static int options_check(const struct cjmq_producer_options *o, struct cjmq_erro
         {"template_queues", o->template_queues, 1, 65536},
         {"in_flight_max", o->in_flight_max, 1, UINT32_MAX},
         {"retry_pause_ms", o->retry_pause_ms, 1, INT64_MAX},
+        {"broker_rest_max_ms", o->broker_rest_max_ms, 0, INT64_MAX},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         if (numbers[i].value < numbers[i].min || numbers[i].value > numbers[i].max)

@@ -2,7 +2,8 @@
  *
  * A slot per topic. Asking: idle -> asking (route_ask) -> idle with a new route, the old one, or an error for
  * those who wait (on_route_answer). A name server that fails is followed by the next one until all have been
- * asked once. A topic that does not exist is answered by the template's route when the producer wants topics
+ * asked once. A route is asked for when it is first wanted, at the client's interval, and every second while
+ * it is suspect: a broker failed, or a group lost its master. A topic that does not exist is answered by the template's route when the producer wants topics
  * to be created by sending.
  * Threads: the client's reactor. */
 #include "client/internal.h"
@@ -15,7 +16,14 @@
 
 #include <stdlib.h>
 
-enum { PERM_READ = 4, PERM_WRITE = 2, ROUTE_QUEUES_MAX = 65536, ASK_AGAIN_MS = 1000 };
+enum {
+    PERM_READ = 4,
+    PERM_WRITE = 2,
+    ROUTE_QUEUES_MAX = 65536,
+    ASK_AGAIN_MS = 1000,
+    SUSPECT_MS = 5000,         /* after a failure */
+    MASTER_AWAITED_MS = 60000, /* after a group lost its master: it returns, or a slave is promoted */
+};
 
 /* --- the immutable route --- */
 
@@ -215,6 +223,30 @@ static void slot_finish(struct route_slot *slot, int err, const struct errbuf *e
     }
 }
 
+/* A group that had a master has none any more. */
+static bool master_lost(const struct client_route *before, const struct client_route *now)
+{
+    for (unsigned i = 0; i < before->broker_count; i++) {
+        const struct client_broker *b = &before->brokers[i];
+        if (b->addr_count == 0 || b->addrs[0].broker_id != ROUTE_MASTER_ID)
+            continue;
+        b = client_route_lookup_broker(now, b->name);
+        if (b == NULL || b->addr_count == 0 || b->addrs[0].broker_id != ROUTE_MASTER_ID)
+            return true;
+    }
+    return false;
+}
+
+static void suspect_for(struct route_slot *slot, int64_t ms)
+{
+    struct cjmq_client *client = slot->client;
+    int64_t until = reactor_now_ms(client->reactor) + ms;
+    if (until > slot->suspect_until_ms)
+        slot->suspect_until_ms = until;
+    if (!reactor_timer_active(client->suspect_timer))
+        reactor_timer_start(client->suspect_timer, ASK_AGAIN_MS, 0);
+}
+
 static void slot_set_route(struct route_slot *slot, struct client_route *route)
 {
     struct cjmq_client *client = slot->client;
@@ -222,6 +254,8 @@ static void slot_set_route(struct route_slot *slot, struct client_route *route)
         client_route_unref(route);
     } else {
         bool first = slot->route == NULL;
+        if (!first && master_lost(slot->route, route))
+            suspect_for(slot, MASTER_AWAITED_MS);
         client_route_unref(slot->route);
         slot->route = route;
         slot->generation++;
@@ -358,11 +392,26 @@ void route_unwant(struct route_slot *slot, struct route_waiter *w)
 
 void route_suspect(struct route_slot *slot)
 {
-    if (slot->client->direct_broker != NULL || slot->asking)
+    if (slot->client->direct_broker != NULL)
         return;
-    /* Too soon: the next failure, or the poll, asks. */
+    suspect_for(slot, SUSPECT_MS);
     if (reactor_now_ms(slot->client->reactor) - slot->asked_ms >= ASK_AGAIN_MS)
         route_ask_begin(slot);
+}
+
+void on_route_suspect_timer(void *arg)
+{
+    struct cjmq_client *client = arg;
+    int64_t now = reactor_now_ms(client->reactor);
+    bool more = false;
+    for (struct route_slot *s = client->slots; s != NULL; s = s->hh.next) {
+        if (s->suspect_until_ms <= now)
+            continue;
+        more = true;
+        route_ask_begin(s);
+    }
+    if (more)
+        reactor_timer_start(client->suspect_timer, ASK_AGAIN_MS, 0);
 }
 
 void route_poll_all(struct cjmq_client *client)

@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { POOL_MAX = 4096, POOL_MEM_MAX = 65536 };
+enum { POOL_MAX = 4096, POOL_MEM_MAX = 65536, REST_FIRST_MS = 500 };
 
 static void call_attempt(struct send_call *call);
 
@@ -146,6 +146,57 @@ void on_send_pause_over(void *producer)
         reactor_timer_start(p->pause_timer, p->paused->due_ms > now ? p->paused->due_ms - now : 1, 0);
 }
 
+/* --- brokers that do not answer --- */
+
+static void broker_failed(struct cjmq_producer *p, const char *broker_name)
+{
+    struct broker_rest *rest;
+    if (p->options.broker_rest_max_ms == 0)
+        return;
+    HASH_FIND_PTR(p->rests, &broker_name, rest);
+    if (rest == NULL) {
+        rest = mem_zalloc(sizeof *rest);
+        rest->broker_name = broker_name;
+        HASH_ADD_PTR(p->rests, broker_name, rest);
+    }
+    int64_t now = reactor_now_ms(p->client->reactor);
+    if (rest->until_ms > now)
+        return; /* of several sends that failed together the first counts */
+    rest->pause_ms = rest->pause_ms == 0 ? REST_FIRST_MS : 2 * rest->pause_ms;
+    if (rest->pause_ms > p->options.broker_rest_max_ms)
+        rest->pause_ms = p->options.broker_rest_max_ms;
+    rest->until_ms = now + rest->pause_ms;
+}
+
+static void broker_answered(struct cjmq_producer *p, const char *broker_name)
+{
+    struct broker_rest *rest;
+    if (p->rests == NULL)
+        return;
+    HASH_FIND_PTR(p->rests, &broker_name, rest);
+    if (rest != NULL) {
+        HASH_DEL(p->rests, rest);
+        free(rest);
+    }
+}
+
+static bool broker_rests(struct cjmq_producer *p, const char *broker_name)
+{
+    struct broker_rest *rest;
+    if (p->rests == NULL)
+        return false;
+    HASH_FIND_PTR(p->rests, &broker_name, rest);
+    return rest != NULL && rest->until_ms > reactor_now_ms(p->client->reactor);
+}
+
+/* --- after a failure --- */
+
+/* Whether the topic can be written to on more than one broker. */
+static bool has_another_broker(const struct client_route *r)
+{
+    return r->write_count > 0 && r->write_brokers[0] != r->write_brokers[r->write_count - 1];
+}
+
 /* The attempt failed in a way that another one may mend. */
 static void call_failed(struct send_call *call, const struct cjmq_error *error)
 {
@@ -159,7 +210,7 @@ static void call_failed(struct send_call *call, const struct cjmq_error *error)
     }
     log_debug("send again: %s", error->text);
     const struct client_route *route = call->target->slot->route;
-    if (route == NULL || route->broker_count > 1) {
+    if (route == NULL || has_another_broker(route)) {
         call_attempt(call);
     } else if (left > p->options.retry_pause_ms) {
         call_pause(call);
@@ -175,6 +226,10 @@ static void on_send_answer(void *arg, int err, const struct command *answer, con
         send_call_discard(call);
         return;
     }
+    if (err == 0)
+        broker_answered(call->producer, call->broker_name);
+    else if (err != ERR_LIMIT)
+        broker_failed(call->producer, call->broker_name);
     if (err == 0 && code_is_stored(answer->code)
         && (answer->code == RESP_SUCCESS || !call->producer->options.retry_another_on_not_stored
             || call->attempts > call->producer->options.retries)) {
@@ -212,11 +267,18 @@ static int pick_queue(struct send_call *call, const struct client_route *r)
         return i < 0 ? -i : i;
     }
     struct producer_topic *t = call->target;
-    unsigned i = t->turn++ % r->write_count;
-    if (call->broker_name != NULL) /* not the one that just failed, if there is another */
-        for (unsigned n = 0; n < r->write_count && r->write_queues[i].broker_name == call->broker_name; n++)
-            i = t->turn++ % r->write_count;
-    return (int)i;
+    int other = -1;
+    for (unsigned n = 0; n < r->write_count; n++) {
+        unsigned i = t->turn++ % r->write_count;
+        const char *broker_name = r->write_queues[i].broker_name;
+        if (broker_name == call->broker_name) /* it just failed */
+            continue;
+        if (!broker_rests(call->producer, broker_name))
+            return (int)i;
+        if (other < 0)
+            other = (int)i;
+    }
+    return other >= 0 ? other : (int)(t->turn++ % r->write_count);
 }
 
 /* Sets broker and queue of the next attempt. 0, or an error for the user. */
@@ -426,5 +488,10 @@ void send_calls_close(struct cjmq_producer *p)
         struct send_call *call = p->pool;
         p->pool = call->pool_next;
         send_call_discard(call);
+    }
+    struct broker_rest *rest, *next;
+    HASH_ITER(hh, p->rests, rest, next) {
+        HASH_DEL(p->rests, rest);
+        free(rest);
     }
 }

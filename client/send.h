@@ -15,6 +15,13 @@ struct producer_topic {
     UT_hash_handle hh;
 };
 
+/* A broker that did not answer: not chosen before until_ms while another one can be. */
+struct broker_rest {
+    const char *broker_name; /* interned: the pointer is the key */
+    int64_t until_ms, pause_ms;
+    UT_hash_handle hh;
+};
+
 struct send_call;
 
 struct cjmq_producer {
@@ -31,6 +38,7 @@ struct cjmq_producer {
     struct member_link calls; /* all that have no result yet */
     struct producer_topic *topics;
     struct producer_topic *last_topic;
+    struct broker_rest *rests; /* of brokers that failed and have not answered since */
     struct send_call *pool; /* through pool_next */
     unsigned pool_count;
     struct send_call *paused, **paused_end; /* FIFO through pool_next: all pauses are equally long */

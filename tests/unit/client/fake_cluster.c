@@ -43,6 +43,10 @@ struct fake_broker {
     struct remoting_server *server;
     struct net_addr addr;
     char name[32], addr_text[64];
+    /* --- read and written on the reactor of broker 0, which answers for the routes --- */
+    bool unlisted;
+    int slave_of; /* -1: a master */
+    /* --- its own reactor --- */
     struct fake_queue queues[QUEUES_MAX];
     unsigned queue_count;
     struct parked parked[PARKED_MAX];
@@ -163,6 +167,24 @@ static void reply_number(struct request *req, const char *name, int64_t n)
     request_reply(req, &reply);
 }
 
+/* {"brokerAddrs":{0:..,1:..},..} of a group, and whether anybody of it is listed. */
+static bool append_group(const struct fake_cluster *c, unsigned master, struct buf *json, const char *separator)
+{
+    unsigned listed = 0;
+    for (unsigned i = 0; i < c->count; i++) {
+        const struct fake_broker *m = c->brokers[i];
+        if (m->unlisted || (i != master && m->slave_of != (int)master))
+            continue;
+        buf_append_str(json, listed == 0 ? separator : ",");
+        if (listed++ == 0)
+            buf_append_str(json, "{\"brokerAddrs\":{");
+        buf_printf(json, "%d:\"%s\"", i == master ? 0 : 1, m->addr_text);
+    }
+    if (listed > 0)
+        buf_printf(json, "},\"brokerName\":\"broker-%u\",\"cluster\":\"C\"}", master);
+    return listed > 0;
+}
+
 static void on_route(void *arg, struct request *req)
 {
     struct fake_broker *b = arg;
@@ -176,15 +198,19 @@ static void on_route(void *arg, struct request *req)
     int queues = slice_starts_with(topic, SLICE_LIT("%RETRY%")) ? 1 : b->cluster->queues;
     struct buf json = {0};
     buf_append_str(&json, "{\"brokerDatas\":[");
-    for (unsigned i = 0; i < b->cluster->count; i++)
-        buf_printf(&json, "%s{\"brokerAddrs\":{0:\"%s\"},\"brokerName\":\"broker-%u\",\"cluster\":\"C\"}",
-                   i > 0 ? "," : "", b->cluster->brokers[i]->addr_text, i);
-    buf_append_str(&json, "],\"filterServerTable\":{},\"queueDatas\":[");
-    for (unsigned i = 0; i < b->cluster->count; i++)
-        buf_printf(&json,
+    unsigned groups = 0;
+    struct buf queue_json = {0};
+    for (unsigned i = 0; i < b->cluster->count; i++) {
+        if (b->cluster->brokers[i]->slave_of >= 0 || !append_group(b->cluster, i, &json, groups > 0 ? "," : ""))
+            continue;
+        buf_printf(&queue_json,
                    "%s{\"brokerName\":\"broker-%u\",\"perm\":6,\"readQueueNums\":%d,\"topicSysFlag\":0,"
                    "\"writeQueueNums\":%d}",
-                   i > 0 ? "," : "", i, queues, queues);
+                   groups++ > 0 ? "," : "", i, queues, queues);
+    }
+    buf_append_str(&json, "],\"filterServerTable\":{},\"queueDatas\":[");
+    buf_append_slice(&json, buf_slice(&queue_json));
+    buf_fini(&queue_json);
     buf_append_str(&json, "]}");
     struct reply reply = {.code = RESP_SUCCESS, .body = buf_slice(&json)};
     request_reply(req, &reply);
@@ -520,6 +546,7 @@ void fake_cluster_start(struct fake_cluster *c, unsigned count, int queues)
     for (unsigned i = 0; i < count; i++) {
         struct fake_broker *b = c->brokers[i] = mem_zalloc(sizeof *b);
         b->cluster = c;
+        b->slave_of = -1;
         snprintf(b->name, sizeof b->name, "broker-%u", i);
         b->reactor = reactor_new(b->name, 0);
         reactor_start(b->reactor);
@@ -596,6 +623,30 @@ uint64_t fake_count(struct fake_cluster *c, unsigned broker, enum fake_counter c
     struct control k = {.b = c->brokers[broker], .a = (int)counter};
     reactor_call(k.b->reactor, do_count, &k);
     return (uint64_t)k.result;
+}
+
+static void do_set_slave(void *arg)
+{
+    struct control *k = arg;
+    k->b->slave_of = k->a;
+}
+
+void fake_set_slave(struct fake_cluster *c, unsigned broker, unsigned master)
+{
+    struct control k = {.b = c->brokers[broker], .a = (int)master};
+    reactor_call(c->brokers[0]->reactor, do_set_slave, &k);
+}
+
+static void do_list(void *arg)
+{
+    struct control *k = arg;
+    k->b->unlisted = k->a == 0;
+}
+
+void fake_list(struct fake_cluster *c, unsigned broker, bool listed)
+{
+    struct control k = {.b = c->brokers[broker], .a = listed};
+    reactor_call(c->brokers[0]->reactor, do_list, &k);
 }
 
 static void do_fail(void *arg)

@@ -48,6 +48,10 @@ void fake_fail_send_backs(struct fake_cluster *c, unsigned broker, unsigned time
 /* Closes all connections and the port; the second one opens the same port again. Messages stay. */
 void fake_broker_down(struct fake_cluster *c, unsigned broker);
 void fake_broker_up(struct fake_cluster *c, unsigned broker);
+/* Makes a broker the slave (id 1) of another one's group, for routes; it stores and serves what the test puts into it. */
+void fake_set_slave(struct fake_cluster *c, unsigned broker, unsigned master);
+/* Whether routes name the broker, which itself goes on serving. */
+void fake_list(struct fake_cluster *c, unsigned broker, bool listed);
 /* Puts a message into a queue directly. */
 void fake_put(struct fake_cluster *c, unsigned broker, const char *topic, int queue, const char *properties,
               const void *body, unsigned len, int sys_flag);

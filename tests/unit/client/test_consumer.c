@@ -297,6 +297,120 @@ static bool heard_again(void *arg)
     return fake_count(&h->f->cluster, h->broker, FAKE_HEARTBEATS) > h->before;
 }
 
+/* --- a group of master and slave --- */
+
+struct expected {
+    struct fixture *f;
+    unsigned broker;
+    enum fake_counter counter;
+    uint64_t more_than;
+    int64_t progress;
+};
+
+static bool progress_is(void *arg)
+{
+    struct expected *e = arg;
+    return fake_progress(&e->f->cluster, e->broker, "cg", "T", 0) == e->progress;
+}
+
+static bool counted(void *arg)
+{
+    struct expected *e = arg;
+    return fake_count(&e->f->cluster, e->broker, e->counter) > e->more_than;
+}
+
+static void await(bool (*fn)(void *arg), struct expected e, const char *what)
+{
+    if (!wait_for(fn, &e))
+        fail_msg("%s did not come", what);
+}
+
+/* Three brokers: 0 is the name server, 1 a master and 2 its slave. Only queue 0 of group broker-1 is looked at. */
+static int setup_slave(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    cjmq_log_level_set("error");
+    pthread_mutex_init(&f->sink.mutex, NULL);
+    fake_cluster_start(&f->cluster, 3, 1);
+    fake_set_slave(&f->cluster, 2, 1);
+    f->client = client_new(f);
+    *state = f;
+    return 0;
+}
+
+/* The same messages on master and slave. */
+static void put_both(struct fixture *f, int first, int count)
+{
+    for (int i = first; i < first + count; i++) {
+        char body[32];
+        snprintf(body, sizeof body, "%d", i);
+        fake_put(&f->cluster, 1, "T", 0, "", body, (unsigned)strlen(body), 0);
+        fake_put(&f->cluster, 2, "T", 0, "", body, (unsigned)strlen(body), 0);
+    }
+}
+
+static void master_dies(struct fixture *f)
+{
+    fake_list(&f->cluster, 1, false);
+    fake_broker_down(&f->cluster, 1);
+}
+
+static void master_returns(struct fixture *f)
+{
+    fake_broker_up(&f->cluster, 1);
+    fake_list(&f->cluster, 1, true);
+}
+
+static void test_consumer_goes_on_from_the_slave_and_returns(void **state)
+{
+    struct fixture *f = *state;
+    struct cjmq_consumer_options o = options(&f->sink);
+    o.pull_error_pause_ms = 60000; /* it is the new route that makes it go on */
+    put_both(f, 0, 10);
+    struct cjmq_consumer *c = start(f->client, &o, "*");
+    await_messages(&f->sink, 10);
+    await(progress_is, (struct expected){.f = f, .broker = 1, .progress = 10}, "progress at the master");
+    uint64_t slave_pulls = fake_count(&f->cluster, 2, FAKE_PULLS);
+    assert_int_equal(slave_pulls, 0);
+
+    master_dies(f);
+    await(counted, (struct expected){.f = f, .broker = 2, .counter = FAKE_PULLS}, "a pull from the slave");
+    put_both(f, 10, 10);
+    await_messages(&f->sink, 20);
+    await(progress_is, (struct expected){.f = f, .broker = 2, .progress = 20}, "progress at the slave");
+
+    uint64_t master_pulls = fake_count(&f->cluster, 1, FAKE_PULLS);
+    master_returns(f);
+    await(progress_is, (struct expected){.f = f, .broker = 1, .progress = 20}, "progress at the master that is back");
+    await(counted, (struct expected){.f = f, .broker = 1, .counter = FAKE_PULLS, .more_than = master_pulls},
+          "a pull from the master");
+    put_both(f, 20, 5);
+    await_messages(&f->sink, 25);
+    for (int i = 0; i < 25; i++) {
+        char body[32];
+        snprintf(body, sizeof body, "%d", i);
+        assert_int_equal(times_seen(&f->sink, body), 1);
+    }
+    cjmq_consumer_free(c);
+}
+
+static void test_consumer_that_starts_without_master_begins_at_the_slaves_progress(void **state)
+{
+    struct fixture *f = *state;
+    struct cjmq_consumer_options o = options(&f->sink);
+    put_both(f, 0, 10);
+    master_dies(f);
+    struct cjmq_consumer *c = start(f->client, &o, "*");
+    await_messages(&f->sink, 10);
+    cjmq_consumer_free(c);
+    assert_int_equal(fake_progress(&f->cluster, 2, "cg", "T", 0), 10);
+    c = start(f->client, &o, "*");
+    put_both(f, 10, 1);
+    await_messages(&f->sink, 11);
+    assert_string_equal(f->sink.bodies[10], "10");
+    cjmq_consumer_free(c);
+}
+
 static void test_consumer_broker_that_comes_back_hears_of_us_soon(void **state)
 {
     struct fixture *f = *state;
@@ -567,6 +681,7 @@ static void test_puller_held_pull_ends_with_a_message_or_the_puller(void **state
 }
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define WITH_SLAVE(test) cmocka_unit_test_setup_teardown(test, setup_slave, teardown)
 
 int main(void)
 {
@@ -581,6 +696,8 @@ int main(void)
         TEST(test_consumer_sending_back_refused_sends_a_copy),
         TEST(test_consumer_broker_comes_back_and_delivery_goes_on),
         TEST(test_consumer_broker_that_comes_back_hears_of_us_soon),
+        WITH_SLAVE(test_consumer_goes_on_from_the_slave_and_returns),
+        WITH_SLAVE(test_consumer_that_starts_without_master_begins_at_the_slaves_progress),
         TEST(test_consumer_orderly_keeps_the_order_through_later),
         TEST(test_consumer_orderly_gives_up_after_the_maximum),
         TEST(test_consumer_orderly_waits_for_the_others_lock),

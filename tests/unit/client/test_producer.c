@@ -222,6 +222,116 @@ static void test_send_illegal_message_is_not_tried_again(void **state)
     assert_int_equal(fake_count(&f->cluster, 0, FAKE_SENDS), 1);
 }
 
+/* A producer of its own, whose attempts end after 100 ms. */
+static struct cjmq_producer *impatient_producer(struct fixture *f, int64_t rest_max_ms)
+{
+    struct cjmq_producer_options po;
+    struct cjmq_producer *p;
+    struct cjmq_error error = {0};
+    cjmq_producer_options_init(&po);
+    po.group = "impatient";
+    po.attempt_timeout_ms = 100;
+    po.retry_pause_ms = 20;
+    po.broker_rest_max_ms = rest_max_ms;
+    if (cjmq_producer_new(f->client, &po, &p, &error) != 0)
+        fail_msg("%s", error.text);
+    return p;
+}
+
+static void send_times(struct cjmq_producer *p, int times)
+{
+    struct cjmq_message m = {.topic = "T", .body = "x", .body_len = 1};
+    struct cjmq_error error = {0};
+    for (int i = 0; i < times; i++)
+        if (cjmq_send(p, &m, NULL, &error) != 0)
+            fail_msg("%s", error.text);
+}
+
+static void test_send_broker_that_does_not_answer_is_left_out_for_a_while(void **state)
+{
+    struct fixture *f = *state;
+    struct cjmq_producer *p = impatient_producer(f, 60000);
+    fake_fail_sends(&f->cluster, 1, -1, 1);
+    int64_t began_ms = clock_mono_ms();
+    send_times(p, 16);
+    if (clock_mono_ms() - began_ms < 500) /* of rest, unless the machine was that slow */
+        assert_int_equal(fake_count(&f->cluster, 1, FAKE_SENDS), 1);
+    int64_t until = clock_mono_ms() + 10000; /* it answers again: half of the sends are its own, as before */
+    while (fake_count(&f->cluster, 1, FAKE_SENDS) < 20 && clock_mono_ms() < until)
+        send_times(p, 1);
+    assert_true(fake_count(&f->cluster, 1, FAKE_SENDS) >= 20);
+    cjmq_producer_free(p);
+}
+
+static void test_send_only_broker_left_is_tried_although_it_rests(void **state)
+{
+    struct fixture *f = *state;
+    struct cjmq_producer *p = impatient_producer(f, 60000);
+    fake_fail_sends(&f->cluster, 0, -1, 1);
+    send_times(p, 3);
+    assert_int_equal(fake_count(&f->cluster, 0, FAKE_SENDS), 4);
+    cjmq_producer_free(p);
+}
+
+static void test_send_without_rest_goes_to_the_broker_that_failed(void **state)
+{
+    struct fixture *f = *state;
+    struct cjmq_producer *p = impatient_producer(f, 0);
+    fake_fail_sends(&f->cluster, 1, -1, 1);
+    send_times(p, 16);
+    assert_true(fake_count(&f->cluster, 1, FAKE_SENDS) >= 4); /* every other round of the queues is its own */
+    cjmq_producer_free(p);
+}
+
+/* A slave is no other broker to send to: the master is tried again after the pause, not at once. */
+static void test_send_group_with_slave_is_tried_again_after_a_pause(void **state)
+{
+    struct fixture *f = *state;
+    struct cjmq_error error = {0};
+    fake_set_slave(&f->cluster, 1, 0);
+    fake_fail_sends(&f->cluster, 0, 14, 2);
+    int64_t began_ms = clock_mono_ms();
+    assert_int_equal(send_text(f, "T", "x", NULL, &error), 0);
+    assert_true(clock_mono_ms() - began_ms >= 38);
+    assert_int_equal(fake_count(&f->cluster, 0, FAKE_SENDS), 3);
+    assert_int_equal(fake_count(&f->cluster, 1, FAKE_SENDS), 0);
+}
+
+struct routes_asked {
+    struct fixture *f;
+    uint64_t wanted;
+};
+
+static bool routes_were_asked(void *arg)
+{
+    struct routes_asked *r = arg;
+    return fake_count(&r->f->cluster, 0, FAKE_ROUTES) >= r->wanted;
+}
+
+static void test_send_lost_master_makes_the_route_be_asked_for_until_it_is_back(void **state)
+{
+    struct fixture *f = *state;
+    struct cjmq_error error = {0};
+    for (int i = 0; i < 2; i++)
+        if (send_text(f, "T", "x", NULL, &error) != 0)
+            fail_msg("%s", error.text);
+    fake_list(&f->cluster, 1, false);
+    fake_fail_sends(&f->cluster, 1, -2, 1);
+    uint64_t asked = fake_count(&f->cluster, 0, FAKE_ROUTES);
+    for (int i = 0; i < 8; i++)
+        if (send_text(f, "T", "x", NULL, &error) != 0)
+            fail_msg("%s", error.text);
+    struct routes_asked r = {f, asked + 3}; /* at an interval of 30 s it would be one at most */
+    if (!wait_for(routes_were_asked, &r))
+        fail_msg("the route was asked for %d times", (int)(fake_count(&f->cluster, 0, FAKE_ROUTES) - asked));
+    fake_list(&f->cluster, 1, true);
+    uint64_t sends = fake_count(&f->cluster, 1, FAKE_SENDS);
+    int64_t until = clock_mono_ms() + 10000;
+    while (fake_count(&f->cluster, 1, FAKE_SENDS) == sends && clock_mono_ms() < until)
+        send_text(f, "T", "x", NULL, &error);
+    assert_true(fake_count(&f->cluster, 1, FAKE_SENDS) > sends);
+}
+
 static void test_send_one_broker_is_tried_again_after_a_pause(void **state)
 {
     struct fixture *f = *state;
@@ -521,6 +631,11 @@ int main(void)
         TWO(test_send_refused_by_one_broker_goes_to_the_other),
         ONE(test_send_illegal_message_is_not_tried_again),
         ONE(test_send_one_broker_is_tried_again_after_a_pause),
+        TWO(test_send_broker_that_does_not_answer_is_left_out_for_a_while),
+        ONE(test_send_only_broker_left_is_tried_although_it_rests),
+        TWO(test_send_without_rest_goes_to_the_broker_that_failed),
+        TWO(test_send_group_with_slave_is_tried_again_after_a_pause),
+        TWO(test_send_lost_master_makes_the_route_be_asked_for_until_it_is_back),
         ONE(test_send_no_answer_is_a_timeout),
         ONE(test_send_connection_lost_is_tried_again),
         ONE(test_send_unknown_topic_names_it),
