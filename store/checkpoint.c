@@ -125,21 +125,35 @@ enum abort_found abort_look(const char *root_dir)
     return strstr(text, boot_id) != NULL ? ABORT_SAME_BOOT : ABORT_OTHER_BOOT;
 }
 
-int abort_write(const char *root_dir, struct errbuf *eb)
+static int write_abort(const char *root_dir, const char *boot_id, bool sync, struct errbuf *eb)
 {
-    char boot_id[BOOT_ID_BYTES + 1] = {0};
-    (void)read_boot_id(boot_id);
     char *path = mem_printf("%s/abort", root_dir), *text = mem_printf("%d %s\n", (int)getpid(), boot_id);
     int fd = file_open(path, true, false);
     int rc = fd < 0 ? fd : file_set_size(fd, 0);
     if (rc == 0)
         rc = file_write(fd, text, strlen(text), 0);
+    if (rc == 0 && sync)
+        rc = file_sync(fd);
+    if (rc == 0 && sync)
+        rc = file_sync_dir(root_dir);
     if (rc != 0)
         errbuf_format(eb, "cannot write %s: %s", path, strerror(errno));
     file_close(fd);
     free(text);
     free(path);
     return rc;
+}
+
+int abort_write(const char *root_dir, struct errbuf *eb)
+{
+    char boot_id[BOOT_ID_BYTES + 1] = {0};
+    (void)read_boot_id(boot_id);
+    return write_abort(root_dir, boot_id, false, eb);
+}
+
+int abort_write_distrust(const char *root_dir, struct errbuf *eb)
+{
+    return write_abort(root_dir, "no-boot-id", true, eb);
 }
 
 int abort_remove(const char *root_dir, struct errbuf *eb)

@@ -44,6 +44,8 @@ enum abort_found { ABORT_NONE, ABORT_SAME_BOOT, ABORT_OTHER_BOOT };
 /* SAME_BOOT: the process died but the machine did not, so nothing that was written is lost. */
 enum abort_found abort_look(const char *root_dir);
 int abort_write(const char *root_dir, struct errbuf *eb);
+/* Makes the next start find ABORT_OTHER_BOOT, whenever it is; on disk when this returns. */
+int abort_write_distrust(const char *root_dir, struct errbuf *eb);
 int abort_remove(const char *root_dir, struct errbuf *eb);
 
 #endif

@@ -78,6 +78,9 @@ struct store_queue {
  * offset >= cut are forgotten (and zeroed, so that they cannot come back); later files are removed. cut
  * INT64_MAX trusts what is there. 0 or ERR_*, eb names the file. Before other threads. */
 int consumequeue_load(struct store_queue *q, int64_t cut, struct errbuf *eb);
+/* Forgets entries from the end down to the newest whose record begins before `cut`, and zeroes or removes what of the
+ * files is behind it. 0 or ERR_*, eb names the file. Before other threads. */
+int consumequeue_cut(struct store_queue *q, int64_t cut, struct errbuf *eb);
 /* Frees maps. The queue itself is queue_table's. */
 void consumequeue_close(struct store_queue *q);
 

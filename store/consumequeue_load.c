@@ -1,4 +1,4 @@
-/* consumequeue_load.c - finding a queue's end on disk, and putting entries of the log back into it.
+/* consumequeue_load.c - finding a queue's end on disk, cutting it, and putting entries of the log back into it.
  * Threads: loading on the opening thread, before others run; putting back also under the append lock, while others
  * read. */
 #define LOG_COMPONENT "consumequeue"
@@ -129,6 +129,18 @@ static int find_end_in_file(struct store_queue *q, int64_t file, int64_t cut, in
     return rc;
 }
 
+static int remove_queue_file(struct store_queue *q, int64_t file, struct errbuf *eb)
+{
+    char *path = consumequeue_file_path(q, file);
+    int rc = file_remove(path);
+    if (rc == ERR_NOTFOUND)
+        rc = 0;
+    if (rc != 0)
+        errbuf_format(eb, "cannot remove %s: %s", path, strerror(errno));
+    free(path);
+    return rc;
+}
+
 int consumequeue_load(struct store_queue *q, int64_t cut, struct errbuf *eb)
 {
     struct file_span span = {.file_bytes = cq_file_bytes(q->shared), .first = INT64_MAX, .end = 0};
@@ -155,12 +167,8 @@ int consumequeue_load(struct store_queue *q, int64_t cut, struct errbuf *eb)
          * keeps the queue's offsets. */
         if (span.end - 1 == span.first)
             break;
-        char *path = consumequeue_file_path(q, span.end - 1);
-        rc = file_remove(path);
-        if (rc != 0 && rc != ERR_NOTFOUND)
-            errbuf_format(eb, "cannot remove %s: %s", path, strerror(errno));
-        free(path);
-        if (rc != 0 && rc != ERR_NOTFOUND)
+        rc = remove_queue_file(q, span.end - 1, eb);
+        if (rc != 0)
             return rc;
         span.end--;
     }
@@ -171,6 +179,60 @@ int consumequeue_load(struct store_queue *q, int64_t cut, struct errbuf *eb)
     atomic_store(&q->min, -1);
     return 0;
 }
+
+/* --- cutting --- */
+
+/* One past the newest entry before the cut. Looked for one by one: fillers among those that go are in no order. */
+static int64_t end_before(struct store_queue *q, int64_t cut)
+{
+    int64_t end = atomic_load(&q->next), first = q->first_file * q->shared->file_entries;
+    struct cq_entry e;
+    while (end > first &&
+           (consumequeue_get(q, end - 1, &e) != 0 || cq_entry_is_filler(&e) || e.phys_offset >= cut))
+        end--;
+    return end;
+}
+
+static int zero_from(struct store_queue *q, int64_t end, struct errbuf *eb)
+{
+    int64_t at = end % q->shared->file_entries * CQ_ENTRY_BYTES;
+    char *path = consumequeue_file_path(q, end / q->shared->file_entries);
+    int fd = file_open(path, false, false);
+    int rc = fd < 0 ? fd : file_zero_range(fd, at, cq_file_bytes(q->shared) - at);
+    if (rc == ERR_NOTFOUND)
+        rc = 0;
+    if (rc != 0)
+        errbuf_format(eb, "cannot clear the end of %s: %s", path, strerror(errno));
+    file_close(fd);
+    free(path);
+    return rc;
+}
+
+int consumequeue_cut(struct store_queue *q, int64_t cut, struct errbuf *eb)
+{
+    int64_t end = end_before(q, cut), per_file = q->shared->file_entries;
+    if (end == atomic_load(&q->next))
+        return 0;
+    consumequeue_close(q);
+    /* The first file's name keeps the queue's offsets. */
+    while (q->end_file - 1 > q->first_file && (q->end_file - 1) * per_file >= end) {
+        int rc = remove_queue_file(q, q->end_file - 1, eb);
+        if (rc != 0)
+            return rc;
+        q->end_file--;
+    }
+    int rc = zero_from(q, end, eb);
+    if (rc != 0)
+        return rc;
+    q->append_next = end;
+    if (q->flushed > end)
+        q->flushed = end;
+    atomic_store(&q->next, end);
+    atomic_store(&q->min, -1);
+    return 0;
+}
+
+/* --- putting back --- */
 
 static int put_one(struct store_queue *q, int64_t offset, struct cq_entry entry, struct errbuf *eb)
 {

@@ -266,6 +266,14 @@ void index_file_repair(struct index_file *f, int32_t count)
     store_header(f);
 }
 
+void index_file_cut(struct index_file *f, int64_t cut)
+{
+    int32_t count = f->header.count;
+    while (count > 1 && (int64_t)get_be64(f->map + entry_offset(f, count - 1) + 4) >= cut)
+        count--;
+    index_file_repair(f, count);
+}
+
 int index_file_flush(struct index_file *f)
 {
     return file_map_sync(f->map, (size_t)entry_offset(f, f->header.count));

@@ -61,6 +61,8 @@ bool index_file_full(const struct index_file *f);
 int index_file_put(struct index_file *f, int32_t hash, int64_t phys, int64_t store_ms, struct errbuf *eb);
 /* After a crash: trusts entries 1 .. count-1 only, and links them to their slots anew. Mapped for write. */
 void index_file_repair(struct index_file *f, int32_t count);
+/* Forgets the newest entries, those with a phys offset of `cut` or more, and links what stays anew. Mapped for write. */
+void index_file_cut(struct index_file *f, int64_t cut);
 /* Writes the map back. 0 or ERR_IO. Mapped for write. */
 int index_file_flush(struct index_file *f);
 

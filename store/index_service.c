@@ -147,6 +147,30 @@ int indexer_open(struct store *s, const struct checkpoint *c, bool clean, struct
     return 0;
 }
 
+int indexer_cut(struct store *s, int64_t cut, struct errbuf *eb)
+{
+    struct indexer *ix = &s->indexer;
+    if (!ix->enabled)
+        return 0;
+    while (ix->count > 0 && (newest(ix)->header.count <= 1 || newest(ix)->header.begin_phys >= cut)) {
+        drop_newest(ix, "its messages were cut off the log");
+        ix->repair_count = -1;
+    }
+    struct index_file *f = newest(ix);
+    if (f != NULL && f->header.end_phys >= cut) {
+        int rc = index_file_map(f, eb);
+        if (rc != 0)
+            return rc;
+        if (ix->repair_count >= 0 && ix->repair_count < f->header.count)
+            f->header.count = ix->repair_count < 1 ? 1 : ix->repair_count;
+        index_file_cut(f, cut);
+        ix->repair_count = -1;
+    }
+    if (atomic_load(&ix->position) > cut)
+        atomic_store(&ix->position, cut);
+    return 0;
+}
+
 /* --- queries --- */
 
 struct query {

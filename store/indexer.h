@@ -38,6 +38,9 @@ void indexer_fini(struct indexer *ix);
 /* Looks at the index files and decides where in the log to go on. `clean`: the last run ended orderly. Before
  * other threads. */
 int indexer_open(struct store *s, const struct checkpoint *c, bool clean, struct errbuf *eb);
+/* The log was cut: forgets what the index knows of it from `cut` on. 0, ERR_NOSPC or ERR_IO, eb names the file. Before other
+ * threads. */
+int indexer_cut(struct store *s, int64_t cut, struct errbuf *eb);
 void indexer_start(struct store *s);
 void indexer_stop(struct store *s);
 /* The log is durable a bit further: cheap. */

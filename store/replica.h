@@ -71,9 +71,10 @@ void store_replica_reset(struct store *s);
 /* --- before opening --- */
 /* store_options.cut_at >= 0: after recovery, and before the store is used, the log is cut there: bytes [cut_at, end) go to
  * the file ROOT/cut/OFFSET-MILLIS.log first, synced, whose path is in store_recovery_report.cut_path; log, consume queues
- * and key index then end there. A cut_at at or behind the end does nothing; one inside a record is moved down to
- * its beginning. A crash in the middle leaves a store that opens, cut or not.
- * store_options.restart_at >= 0 (a multiple of the log files' length): all that the store has is removed and the log begins
- * there, empty. For a replica whose master no longer has what would come next. */
+ * and key index then end there. A cut_at at or behind the end does nothing; one inside a record (or blank) is moved down to
+ * its beginning, one before the log's begin up to it. When it cannot be done, store_open() fails and says why; a failure or
+ * a crash in the middle leaves a store that opens, cut or not, or in between: ask for the cut again.
+ * store_options.restart_at >= 0 (a multiple of the log files' length; not with cut_at): all that the store has is removed
+ * and the log begins there, empty. For a replica whose master no longer has what would come next. */
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/cut.h"
 #include "store/file.h"
 
 #include <errno.h>
@@ -35,6 +36,8 @@ void store_options_default(struct store_options *o)
         .clean_interval_ms = 10000,
         .zero_fill = true,
         .page_drop_behind_bytes = (int64_t)64 << 20,
+        .cut_at = -1,
+        .restart_at = -1,
     };
 }
 
@@ -58,6 +61,10 @@ static int check_options(const struct store_options *o, struct errbuf *eb)
     if (o->flush_interval_ms < 1 || o->consumequeue_flush_interval_ms < 1 || o->checkpoint_interval_ms < 1 ||
         o->clean_interval_ms < 1)
         return errbuf_set(eb, ERR_INVAL, "intervals of the store must be 1 ms or more");
+    if (o->restart_at >= 0 && (o->cut_at >= 0 || o->restart_at % o->commitlog_file_bytes != 0))
+        return errbuf_set(eb, ERR_INVAL,
+                          "the log cannot begin anew at %" PRId64 ": %s", o->restart_at,
+                          o->cut_at >= 0 ? "it is to be cut, too" : "no log file begins there");
     return 0;
 }
 
@@ -166,8 +173,12 @@ int store_open(const struct store_options *options, struct store **out, struct s
     if (rc == 0)
         rc = commitlog_open(&s->log, s->opt.commitlog_dir, s->opt.commitlog_file_bytes,
                             s->opt.disk_reserve_bytes, eb);
+    if (rc == 0 && s->opt.restart_at >= 0)
+        rc = store_restart(s, s->opt.restart_at, eb);
     if (rc == 0)
         rc = store_recover(s, report, eb);
+    if (rc == 0 && s->opt.cut_at >= 0)
+        rc = store_cut(s, s->opt.cut_at, report, eb);
     if (rc == 0)
         rc = abort_write(s->opt.root_dir, eb);
     if (rc != 0) {

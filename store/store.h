@@ -5,7 +5,7 @@
  * (ASYNC_FLUSH: written; SYNC_FLUSH: flushed; neither beyond what slaves have while replica.h says that they have a say).
  * All reads end at `durable`.
  *
- * Directory (RocketMQ's): commitlog/, consumequeue/TOPIC/QUEUE/, index/, checkpoint, abort, lock.
+ * Directory (RocketMQ's): commitlog/, consumequeue/TOPIC/QUEUE/, index/, checkpoint, abort, lock; and cut/, see replica.h.
  *
  * Threads: store_open/close on one thread; everything else from any thread unless noted. A failed write or
  * sync of the log is final: the store turns read-only (store_state) and says why. */
@@ -50,6 +50,8 @@ struct store_options {
     /* --- what replication asks for, see replica.h --- */
     bool replica;            /* opens as a replica: store_append() is refused with replica_why */
     const char *replica_why; /* NULL: a text of the store's own */
+    int64_t cut_at;          /* the log ends there or before; -1: as it is */
+    int64_t restart_at;      /* the store is emptied and its log begins there; -1: as it is */
 };
 
 void store_options_default(struct store_options *o);
@@ -57,11 +59,14 @@ void store_options_default(struct store_options *o);
 /* Opens or creates the store, takes its lock file, recovers. 0; ERR_EXISTS (locked by another process),
  * ERR_IO, ERR_NOSPC, ERR_CORRUPT, eb names file, what was found and what to do. `report` (may be NULL) says
  * what recovery did. */
+#define STORE_CUT_PATH_MAX 4096
 struct store_recovery_report {
     bool clean_stop;
     int64_t log_begin, log_end;
     int64_t records_checked;
     int64_t bytes_truncated; /* torn tail cut off */
+    int64_t bytes_cut;       /* because of store_options.cut_at */
+    char cut_path[STORE_CUT_PATH_MAX]; /* the file that has them; empty: none */
     int64_t millis;
 };
 int store_open(const struct store_options *options, struct store **out, struct store_recovery_report *report,

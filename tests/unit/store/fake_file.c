@@ -19,11 +19,17 @@ int __real_file_sync(int fd);
 int __real_file_allocate(int fd, int64_t offset, int64_t bytes);
 int __real_file_map_sync(void *p, size_t bytes);
 int __real_file_free_bytes(const char *path, int64_t *free_bytes, int64_t *total_bytes);
+int __real_file_remove(const char *path);
+int __real_file_zero_range(int fd, int64_t offset, int64_t bytes);
+int __real_file_sync_dir(const char *path);
 int __wrap_file_write(int fd, const void *p, size_t n, int64_t offset);
 int __wrap_file_sync(int fd);
 int __wrap_file_allocate(int fd, int64_t offset, int64_t bytes);
 int __wrap_file_map_sync(void *p, size_t bytes);
 int __wrap_file_free_bytes(const char *path, int64_t *free_bytes, int64_t *total_bytes);
+int __wrap_file_remove(const char *path);
+int __wrap_file_zero_range(int fd, int64_t offset, int64_t bytes);
+int __wrap_file_sync_dir(const char *path);
 
 struct order {
     char part[256]; /* empty: no order */
@@ -211,4 +217,29 @@ int __wrap_file_free_bytes(const char *path, int64_t *free_bytes, int64_t *total
     }
     pthread_mutex_unlock(&lock);
     return said ? 0 : __real_file_free_bytes(path, free_bytes, total_bytes);
+}
+
+int __wrap_file_remove(const char *path)
+{
+    int64_t none;
+    return fails(FAKE_REMOVE, path, &none) ? error_code() : __real_file_remove(path);
+}
+
+int __wrap_file_zero_range(int fd, int64_t offset, int64_t bytes)
+{
+    char path[512];
+    int64_t short_bytes = 0;
+    path_of(fd, path, sizeof path);
+    if (!fails(FAKE_ZERO_RANGE, path, &short_bytes))
+        return __real_file_zero_range(fd, offset, bytes);
+    int e = errno;
+    (void)__real_file_zero_range(fd, offset, short_bytes < bytes ? short_bytes : bytes);
+    errno = e;
+    return error_code();
+}
+
+int __wrap_file_sync_dir(const char *path)
+{
+    int64_t none;
+    return fails(FAKE_SYNC_DIR, path, &none) ? error_code() : __real_file_sync_dir(path);
 }

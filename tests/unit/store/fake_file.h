@@ -5,12 +5,21 @@
 
 #include <stdint.h>
 
-enum fake_call { FAKE_WRITE, FAKE_SYNC, FAKE_ALLOCATE, FAKE_MAP_SYNC, FAKE_CALLS };
+enum fake_call {
+    FAKE_WRITE,
+    FAKE_SYNC,
+    FAKE_ALLOCATE,
+    FAKE_MAP_SYNC,
+    FAKE_REMOVE,
+    FAKE_ZERO_RANGE,
+    FAKE_SYNC_DIR,
+    FAKE_CALLS
+};
 
 /* Back to passing on. */
 void fake_file_reset(void);
 /* From now on, calls on files whose path contains `part` fail with errno `e`, after `allowed` more that
- * succeed. A write that fails has written its first `short_bytes` bytes. */
+ * succeed. A write (or zeroing) that fails has done its first `short_bytes` bytes. */
 void fake_file_fail(enum fake_call call, const char *part, int e, int allowed, int64_t short_bytes);
 /* How often the call was made on files of `part` since it was ordered to fail. */
 int fake_file_calls(enum fake_call call);
