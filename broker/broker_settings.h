@@ -85,6 +85,7 @@
     I(pullsHeldMax, 1000000, 1, 100000000, "", "pulls held at once")                                                           \
     I(pullsHeldPerConnectionMax, 16384, 1, 10000000, "", "pulls held at once for one client connection")                       \
     I(flushConsumerOffsetInterval, 5000, 100, 600000, "ms", "save consumer offsets this often")                                \
+    I(documentVersionsCarriedMax, 10000, 10, 1000000, "versions", "newest versions of a cluster document that are compared between the registries, and carried to those that lack them") \
     I(registerNameServerPeriod, 30000, 10000, 60000, "ms", "register with the registries this often")                          \
     I(registerBrokerTimeoutMills, 6000, 100, 60000, "ms", "wait this long for a registry")                                     \
     S(regionId, "DefaultRegion", "region in send replies")                                                                     \

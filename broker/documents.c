@@ -1,7 +1,7 @@
 /* documents.c - the newest cluster documents, applied and kept.
  * Threads: b->control's.
  * Invariants: 1. What is applied is what `brokers` and `topics` hold. 2. A document only gives way to one
- * that was stored later, or to a higher version of the registry that it came from. */
+ * that was made later. */
 #include "broker/documents.h"
 
 #include "base/json_dialect.h"
@@ -23,23 +23,33 @@ struct documents {
     struct broker_document *brokers; /* reference or NULL */
     struct topic_document *topics;   /* reference or NULL */
     struct origin {
-        int64_t timestamp_ms, version; /* 0: there is none */
-        char *registry;                /* owned; as in namesrvAddr, or NULL */
+        struct document_stamp stamp; /* all zero: there is none */
+        int64_t version;
+        char *registry; /* owned; as in namesrvAddr, or NULL */
     } origins[CLUSTER_DOCUMENTS];
 };
 
-static void origin_set(struct origin *o, int64_t timestamp_ms, int64_t version, struct slice registry)
+struct slice documents_text(const struct documents *d, enum cluster_document which)
 {
-    free(o->registry);
-    *o = (struct origin){.timestamp_ms = timestamp_ms, .version = version, .registry = slice_dup(registry)};
+    if (which == CLUSTER_DOCUMENT_BROKER)
+        return d->brokers == NULL ? SLICE_LIT("") : broker_document_text(d->brokers);
+    return d->topics == NULL ? SLICE_LIT("") : topic_document_text(d->topics);
 }
 
-/* Two changes may fall into one millisecond, and a registry's clock may be set back: its own versions tell
- * more than its clock. Between registries only the clocks can tell. */
-static bool is_newer(const struct origin *o, int64_t timestamp_ms, int64_t version, const char *registry)
+struct document_stamp documents_stamp(const struct documents *d, enum cluster_document which)
 {
-    return timestamp_ms > o->timestamp_ms ||
-           (o->registry != NULL && strcmp(registry, o->registry) == 0 && version > o->version);
+    return d->origins[which].stamp;
+}
+
+/* Of the text that was taken. */
+static void origin_set(struct documents *d, enum cluster_document which, int64_t timestamp_ms, int64_t version,
+                       struct slice registry)
+{
+    struct origin *o = &d->origins[which];
+    free(o->registry);
+    *o = (struct origin){.stamp = document_stamp_of(timestamp_ms, documents_text(d, which)),
+                         .version = version,
+                         .registry = slice_dup(registry)};
 }
 
 static const char *file_name(enum cluster_document which)
@@ -91,20 +101,35 @@ static int take(struct documents *d, enum cluster_document which, struct slice t
 static void save(struct documents *d, enum cluster_document which)
 {
     const struct origin *o = &d->origins[which];
-    struct slice text = which == CLUSTER_DOCUMENT_BROKER ? broker_document_text(d->brokers)
-                                                         : topic_document_text(d->topics);
     struct buf file = {0};
     struct errbuf eb = {0};
-    buf_printf(&file, "{\"timestamp\":%lld,\"version\":%lld,\"registry\":", (long long)o->timestamp_ms,
+    buf_printf(&file, "{\"timestamp\":%lld,\"version\":%lld,\"registry\":", (long long)o->stamp.time_ms,
                (long long)o->version);
     json_append_string(&file, slice_str(o->registry));
     buf_append_str(&file, ",\"document\":");
-    buf_append_slice(&file, text);
+    buf_append_slice(&file, documents_text(d, which));
     buf_append_char(&file, '}');
     if (config_file_save(d->broker->settings.storePathRootDir, file_name(which), buf_slice(&file), &eb) != 0)
         log_error("the local copy of the %s document was not saved: %s", cluster_document_name(which),
                   eb.text);
     buf_fini(&file);
+}
+
+/* The document in a copy's bytes: printing the tree anew would not give every number its own text back, and
+ * another text is another version. NULL when the file is not as save() writes it. */
+static char *text_as_written(struct buf *file)
+{
+    static const char mark[] = ",\"document\":";
+    struct slice all = buf_slice(file);
+    const char *at = memmem(all.ptr, all.len, mark, sizeof mark - 1);
+    if (at == NULL || all.ptr[all.len - 1] != '}')
+        return NULL;
+    at += sizeof mark - 1;
+    struct slice text = slice_of(at, (size_t)(all.ptr + all.len - 1 - at));
+    cJSON *tree = cJSON_ParseWithLengthOpts(text.ptr, text.len, NULL, false);
+    bool whole = cJSON_IsArray(tree) && text.ptr[text.len - 1] == ']';
+    cJSON_Delete(tree);
+    return whole ? slice_dup(text) : NULL;
 }
 
 static void load(struct documents *d, enum cluster_document which)
@@ -113,14 +138,16 @@ static void load(struct documents *d, enum cluster_document which)
     struct errbuf eb = {0};
     int err = config_file_load(d->broker->settings.storePathRootDir, file_name(which), &file, &eb);
     cJSON *root = err == 0 ? cJSON_ParseWithLength(buf_data(&file), buf_len(&file)) : NULL;
-    char *text = cJSON_PrintUnformatted(json_member(root, "document"));
+    char *text = root == NULL ? NULL : text_as_written(&file);
+    if (text == NULL)
+        text = cJSON_PrintUnformatted(json_member(root, "document"));
     if (err != 0 && err != ERR_NOTFOUND)
         log_error("%s", eb.text);
     else if (err == 0 && text == NULL)
         log_error("config/%s has no member 'document'; the registry's is awaited", file_name(which));
     if (text != NULL && take(d, which, slice_str(text), file_name(which)) == 0) {
-        origin_set(&d->origins[which], json_member_i64(root, "timestamp", 0),
-                   json_member_i64(root, "version", 0), json_member_str(root, "registry"));
+        origin_set(d, which, json_member_i64(root, "timestamp", 0), json_member_i64(root, "version", 0),
+                   json_member_str(root, "registry"));
         apply(d, which);
         log_info("%s document from the local copy, version %lld of %s", cluster_document_name(which),
                  (long long)d->origins[which].version, d->origins[which].registry);
@@ -153,10 +180,11 @@ void documents_close(struct documents *d)
 bool documents_offer(struct documents *d, enum cluster_document which, struct slice text, int64_t version,
                      int64_t timestamp_ms, const char *registry)
 {
-    if (!is_newer(&d->origins[which], timestamp_ms, version, registry) ||
+    struct document_stamp offered = document_stamp_of(timestamp_ms, text);
+    if (document_stamp_compare(offered, d->origins[which].stamp) <= 0 ||
         take(d, which, text, registry) != 0)
         return false;
-    origin_set(&d->origins[which], timestamp_ms, version, slice_str(registry));
+    origin_set(d, which, timestamp_ms, version, slice_str(registry));
     log_info("%s document: version %lld of %s applied", cluster_document_name(which), (long long)version,
              registry);
     apply(d, which);
@@ -182,5 +210,5 @@ const struct topic_document *documents_topics(const struct documents *d)
 
 int64_t documents_timestamp(const struct documents *d, enum cluster_document which)
 {
-    return d->origins[which].timestamp_ms;
+    return d->origins[which].stamp.time_ms;
 }

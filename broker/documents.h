@@ -2,8 +2,9 @@
  * offered, kept in config/brokerDocument.json and config/topicDocument.json so that the broker starts with
  * them while every registry is down.
  *
- * Several registries count their versions each for itself; what is newer is decided by the time at which a
- * document was stored, and within one registry by its version, too.
+ * Several registries number their versions each for itself; what is newer is decided by the time at which a
+ * version was made, and in the same millisecond by the CRC-32 of its text, as everywhere. Registries see to it
+ * that a version's time is beyond that of all before it, whatever their clocks do.
  * Threads: all functions on b->control's thread. */
 #ifndef CJMQ_BROKER_DOCUMENTS_H
 #define CJMQ_BROKER_DOCUMENTS_H
@@ -11,6 +12,7 @@
 #include "base/error.h"
 #include "base/slice.h"
 #include "cluster/document.h"
+#include "cluster/document_versions.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -36,6 +38,9 @@ void documents_none(struct documents *d);
 /* NULL when there is none; valid until the next call that changes documents. */
 const struct broker_document *documents_brokers(const struct documents *d);
 const struct topic_document *documents_topics(const struct documents *d);
+/* Stamp and compact text of the current one; all zero, and an empty text, when there is none. */
+struct document_stamp documents_stamp(const struct documents *d, enum cluster_document which);
+struct slice documents_text(const struct documents *d, enum cluster_document which);
 /* Time of the current one; 0 when there is none. */
 int64_t documents_timestamp(const struct documents *d, enum cluster_document which);
 

@@ -7,6 +7,7 @@
 #include "broker/registry_link_internal.h"
 
 #include "base/mem.h"
+#include "broker/document_import.h"
 #include "cluster/document_wire.h"
 
 #include <stdlib.h>
@@ -43,12 +44,14 @@ static void forwarded_free(struct forwarded *f)
     free(f);
 }
 
-static void send_to(struct forwarded *f, unsigned peer, const char *action, struct slice json,
-                    remoting_done_fn done, void *arg)
+static void on_answer(void *arg, int err, const struct command *answer, const struct errbuf *eb);
+
+/* To f->peer. */
+static void send_command(struct forwarded *f)
 {
     struct command_out_field fields[8] = {
         FIELD_TEXT(DOCUMENT_FIELD_NAME, slice_str(cluster_document_name(f->which))),
-        FIELD_TEXT(DOCUMENT_FIELD_ACTION, slice_str(action)),
+        FIELD_TEXT(DOCUMENT_FIELD_ACTION, slice_str(f->action)),
         FIELD_TEXT(DOCUMENT_FIELD_USER, slice_str(f->user)),
         FIELD_TEXT(DOCUMENT_FIELD_PASSWORD, slice_str(f->password)),
         FIELD_TEXT(DOCUMENT_FIELD_PEER, slice_str(f->peer_text)),
@@ -61,20 +64,18 @@ static void send_to(struct forwarded *f, unsigned peer, const char *action, stru
     if (n > 0 && f->target[0] != '\0')
         fields[n++] = FIELD_TEXT(DOCUMENT_FIELD_TARGET, slice_str(f->target));
     remoting_client_request(f->link->client, &(struct remoting_call){
-        .addr = f->link->peers[peer].addr,
+        .addr = f->link->peers[f->peer].addr,
         .code = f->code,
         .fields = fields,
         .field_count = n,
-        .body = json,
+        .body = slice_str(f->json),
         .timeout_ms = COMMAND_TIMEOUT_MS,
-        .done = done,
-        .arg = arg,
+        .done = on_answer,
+        .arg = f,
     });
 }
 
-static void ask_next(struct forwarded *f, int err, const struct errbuf *why);
-
-/* --- repeating a change at the other registries --- */
+/* --- a change goes to the other registries --- */
 
 static bool was_stored(const struct command *answer)
 {
@@ -83,61 +84,67 @@ static bool was_stored(const struct command *answer)
     return answer->code == RESP_SUCCESS && slice_eq_str(outcome, DOCUMENT_OUTCOME_DONE);
 }
 
-struct repeat {
-    char *addr;
-};
-
-static void on_repeated(void *arg, int err, const struct command *answer, const struct errbuf *eb)
+static void on_spread(void *arg, int err, const struct command *answer, const struct errbuf *eb)
 {
-    struct repeat *r = arg;
+    char *addr = arg; /* owned */
     if (err != 0)
-        log_warn("registry %s did not get the new document: %s; push it there again when it is back", r->addr,
+        log_warn("registry %s did not get the new document: %s; it is carried there when it is back", addr,
                  eb->text);
     else if (!was_stored(answer))
-        log_warn("registry %s did not store the new document: code %d %.*s%.*s", r->addr, answer->code,
+        log_warn("registry %s did not store the new document: code %d %.*s%.*s", addr, answer->code,
                  SLICE_ARG(answer->remark), SLICE_ARG(answer->body));
-    free(r->addr);
-    free(r);
+    free(addr);
 }
 
-static void repeat_elsewhere(struct forwarded *f, struct slice json)
-{
-    f->version = f->version2 = 0;
-    for (unsigned i = 0; i < f->link->peer_count; i++) {
-        if (i == f->peer || f->link->peers[i].watch == WATCH_ABSENT)
-            continue;
-        struct repeat *r = mem_zalloc(sizeof *r);
-        r->addr = mem_strdup(f->link->peers[i].addr);
-        send_to(f, i, DOCUMENT_ACTION_SET, json, on_repeated, r);
-    }
-}
-
-/* What is in force after a rollback. */
-static void on_rolled_back_text(void *arg, int err, const struct command *answer, const struct errbuf *eb)
+/* The version as it was stored. */
+static void on_stored_version(void *arg, int err, const struct command *answer, const struct errbuf *eb)
 {
     struct forwarded *f = arg;
+    struct registry_link *l = f->link;
+    struct document_made made = {0};
+    struct errbuf why = {0};
     if (err == 0 && answer->code == RESP_SUCCESS)
-        repeat_elsewhere(f, answer->body);
+        err = document_made_take(&made, f->which, answer, l->peers[f->peer].addr, &why);
     else
-        log_warn("the other registries were not told of the rollback: %s",
-                 err != 0 ? eb->text : "the document could not be read back");
+        (void)errbuf_set(&why, 0, "%s", err != 0 ? eb->text : "the document could not be read back");
+    if (made.time_ms == 0)
+        log_warn("the other registries are not told of the new document yet: %s", why.text);
+    for (unsigned i = 0; i < l->peer_count && made.time_ms != 0 && !l->stopping; i++) {
+        if (i == f->peer || l->peers[i].watch == WATCH_ABSENT)
+            continue;
+        document_made_send(&made, l->client, l->peers[i].addr, f->user, f->password, on_spread,
+                           mem_strdup(l->peers[i].addr));
+    }
+    document_made_fini(&made);
     forwarded_free(f);
 }
 
 /* Takes over `f`. */
-static void spread(struct forwarded *f)
+static void spread(struct forwarded *f, const struct command *answer)
 {
-    if (f->link->peer_count > 1 && strcmp(f->action, DOCUMENT_ACTION_SET) != 0) {
-        f->version = f->version2 = 0;
-        send_to(f, f->peer, DOCUMENT_ACTION_GET, SLICE_NULL, on_rolled_back_text, f);
+    int64_t version = 0;
+    if (f->link->peer_count < 2 || command_get_i64(answer, DOCUMENT_FIELD_VERSION, &version, NULL) != 0) {
+        forwarded_free(f);
         return;
     }
-    if (strcmp(f->action, DOCUMENT_ACTION_SET) == 0)
-        repeat_elsewhere(f, slice_str(f->json));
-    forwarded_free(f);
+    struct command_out_field fields[] = {
+        FIELD_TEXT(DOCUMENT_FIELD_NAME, slice_str(cluster_document_name(f->which))),
+        FIELD_NUM(DOCUMENT_FIELD_VERSION, version),
+    };
+    remoting_client_request(f->link->client, &(struct remoting_call){
+        .addr = f->link->peers[f->peer].addr,
+        .code = REQ_CJMQ_DOCUMENT_GET,
+        .fields = fields,
+        .field_count = sizeof fields / sizeof fields[0],
+        .timeout_ms = COMMAND_TIMEOUT_MS,
+        .done = on_stored_version,
+        .arg = f,
+    });
 }
 
 /* --- asking --- */
+
+static void ask_next(struct forwarded *f, int err, const struct errbuf *why);
 
 static void on_answer(void *arg, int err, const struct command *answer, const struct errbuf *eb)
 {
@@ -152,7 +159,7 @@ static void on_answer(void *arg, int err, const struct command *answer, const st
     }
     f->done(f->arg, err, answer, p->addr, eb);
     if (err == 0 && f->code == REQ_CJMQ_DOCUMENT_COMMAND && was_stored(answer) && !f->link->stopping)
-        spread(f);
+        spread(f, answer);
     else
         forwarded_free(f);
 }
@@ -165,7 +172,7 @@ static void ask_next(struct forwarded *f, int err, const struct errbuf *why)
         return;
     }
     f->peer = f->next_peer++;
-    send_to(f, f->peer, f->action, slice_str(f->json), on_answer, f);
+    send_command(f);
 }
 
 static void forward(struct registry_link *l, int code, const struct document_command *c,

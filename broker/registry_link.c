@@ -258,6 +258,8 @@ static void offer(struct registry_peer *p, const struct command *cmd, enum clust
         return;
     }
     documents_offer(p->link->documents, which, cmd->body, version, timestamp, p->addr);
+    document_courier_heard(p->link->courier, (unsigned)(p - p->link->peers), which,
+                           document_stamp_of(timestamp, cmd->body));
 }
 
 /* False when the registry could not tell whether it has the document; it is asked again then. */
@@ -268,8 +270,11 @@ static bool take_answer(struct registry_peer *p, enum cluster_document which, in
         offer(p, answer, which);
         return true;
     }
-    if (err == 0 && answer->code == RESP_QUERY_NOT_FOUND)
+    if (err == 0 && answer->code == RESP_QUERY_NOT_FOUND) {
+        document_courier_heard(p->link->courier, (unsigned)(p - p->link->peers), which,
+                               (struct document_stamp){0});
         return true;
+    }
     char what[64], why[ERRBUF_SIZE];
     snprintf(what, sizeof what, "the %s document could not be fetched", cluster_document_name(which));
     if (err == 0)
@@ -391,6 +396,7 @@ static void on_closed(void *arg, const char *addr)
         return;
     if (p->registered)
         log_warn("registry %s: connection lost", p->addr);
+    document_courier_lost(l->courier, (unsigned)(p - l->peers));
     p->watch = WATCH_NONE;
     p->registered = p->refusal_logged = false;
     p->registered_name[0] = '\0'; /* it forgets a broker with its connection */
@@ -469,6 +475,7 @@ static void link_free(struct registry_link *l)
     reactor_timer_free(l->patience);
     if (l->client != NULL)
         remoting_client_free(l->client);
+    document_courier_free(l->courier);
     documents_close(l->documents);
     pthread_mutex_destroy(&l->farewell_mutex);
     pthread_cond_destroy(&l->farewell_done);
@@ -501,6 +508,7 @@ int registry_link_start(struct broker *b, struct registry_link **out, struct err
         .on_closed = on_closed,
         .arg = l,
     });
+    l->courier = document_courier_new(l);
     l->period = reactor_timer_new(b->control, register_everywhere, l);
     l->soon = reactor_timer_new(b->control, register_everywhere, l);
     l->retry = reactor_timer_new(b->control, on_retry, l);
@@ -535,6 +543,7 @@ static void begin_stop(void *arg)
     reactor_timer_stop(l->soon);
     reactor_timer_stop(l->retry);
     reactor_timer_stop(l->patience);
+    document_courier_stop(l->courier);
     for (unsigned i = 0; i < l->peer_count; i++) {
         struct registry_peer *p = &l->peers[i];
         if (!p->registered)

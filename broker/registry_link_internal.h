@@ -1,10 +1,11 @@
-/* registry_link_internal.h - the registry link's own parts: registry_link.c (registration, watch) and
- * registry_command.c (document commands). */
+/* registry_link_internal.h - the registry link's own parts: registry_link.c (registration, watch),
+ * registry_command.c (document commands) and document_courier.c (documents between registries). */
 #ifndef CJMQ_BROKER_REGISTRY_LINK_INTERNAL_H
 #define CJMQ_BROKER_REGISTRY_LINK_INTERNAL_H
 
 #include "base/net.h"
 #include "broker/broker.h"
+#include "broker/document_courier.h"
 #include "broker/documents.h"
 #include "broker/registry_link.h"
 #include "remoting/client.h"
@@ -52,6 +53,7 @@ struct registry_link {
     struct broker *broker;
     struct remoting_client *client;
     struct documents *documents;
+    struct document_courier *courier;
     struct registry_peer *peers;
     unsigned peer_count;
     struct reactor_timer *period;   /* register again */

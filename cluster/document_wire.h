@@ -107,6 +107,9 @@
 
 enum { DOCUMENT_VERSIONS_PAGE = 500 };
 
+/* In the origin of a carried version: "set at 10.0.0.1:9876". */
+#define DOCUMENT_ORIGIN_AT " at "
+
 /* Ext fields that CJMQ brokers add to REGISTER_BROKER (103) so that `cluster` can show what a broker took
  * from its properties; other name servers ignore them. */
 #define REGISTER_FIELD_ROLE "cjmqRole"             /* MASTER, SLAVE, BACKUP, NONE */

@@ -201,22 +201,22 @@ class OddRegistry(Cluster):
         eventually(lambda: self.odd.seen.count(DOCUMENT_GET) >= 2)
         self.stop(broker)
 
-    def test_higher_version_counts_although_the_clock_was_set_back(self):
+    def test_newer_is_what_was_made_later_not_what_has_the_higher_number(self):
         broker = self.broker()
-        self.odd.documents["broker"] = (0, {"version": 1, "timestamp": 5000}, broker_document(broker.port, "READ"))
+        self.odd.documents["broker"] = (0, {"version": 5, "timestamp": 5000}, broker_document(broker.port, "READ"))
         broker.start()
         eventually(lambda: self.permission(broker) == "READ")
-        for version, timestamp, permission in ((2, 5000, "FULL"), (3, 4000, "WRITE")):
-            self.odd.push("broker", version, timestamp, broker_document(broker.port, permission))
-            eventually(lambda: self.permission(broker) == permission)
-        self.odd.push("broker", 3, 4000, broker_document(broker.port, "NONE"))
-        self.odd.push("broker", 4, 4000, "no document")
+        self.odd.push("broker", 6, 4000, broker_document(broker.port, "NONE"))  # carried there from another registry
+        self.odd.push("broker", 4, 5001, broker_document(broker.port, "FULL"))
+        eventually(lambda: self.permission(broker) == "FULL")
+        self.odd.push("broker", 7, 6000, "no document")
         eventually(lambda: "the former one stays in force" in broker.log())
-        self.assertEqual(self.permission(broker), "WRITE")
+        self.assertEqual(self.permission(broker), "FULL")
         self.stop(broker)
-        self.odd.documents["broker"] = (0, {"version": 5, "timestamp": 3000}, broker_document(broker.port, "READ"))
-        broker.start()  # the local copy knows whose version it is
-        eventually(lambda: self.permission(broker) == "READ")
+        self.odd.documents["broker"] = (0, {"version": 8, "timestamp": 5000}, broker_document(broker.port, "READ"))
+        broker.start()  # the local copy is newer, and this registry has no lists to compare
+        eventually(lambda: "does not list versions" in broker.log())
+        self.assertEqual(self.permission(broker), "FULL")
         self.stop(broker)
 
 
