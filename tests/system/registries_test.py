@@ -208,7 +208,7 @@ class Registries(Cluster):
         self.joined(520, a, b)
         self.joined(3, few)
         self.assertEqual(self.versions(few), self.versions(a)[:3])
-        self.assertIn("topic document: 523 versions carried", broker.log())
+        eventually(lambda: "topic document: 523 versions carried" in broker.log())
         self.stop(broker)
 
 
