@@ -60,8 +60,8 @@ class Frame:
 
 
 class Connection:
-    def __init__(self, port, timeout=20):
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout)
+    def __init__(self, port, timeout=20, address="127.0.0.1"):
+        self.sock = socket.create_connection((address, port), timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.timeout = timeout
         self.opaque = 0
