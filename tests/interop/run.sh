@@ -3,6 +3,7 @@
 #
 #   run.sh java49|java5|go [SCENARIO...]
 #   run.sh store49 [SCENARIO...]             a store that our broker and the original 4.9 have in turns
+#   run.sh mixed_registry49                  brokers and registries of both in one cluster
 #
 # Environment: CJMQ_INTEROP_CACHE   folder for what is built and downloaded (default: build/interop in the source tree)
 #              CJMQ_INTEROP_BIN     folder with mqregistry and mqbroker (default: build/release/bin), or
@@ -23,7 +24,7 @@ readonly skip_code=77
 readonly seconds_max=260
 
 usage() {
-  echo "usage: run.sh java49|java5|go|store49 [SCENARIO...]" >&2
+  echo "usage: run.sh java49|java5|go|store49|mixed_registry49 [SCENARIO...]" >&2
   exit 2
 }
 
@@ -174,6 +175,10 @@ store49)
   export INTEROP_BROKER_PROPERTIES="mappedFileSizeCommitLog=1048576 mappedFileSizeConsumeQueue=2000 maxHashSlotNum=2000
     maxIndexNum=1000 flushConsumerOffsetInterval=1000 transactionCheckMax=1000"
   ;;
+mixed_registry49)
+  java_main=MixedMain
+  export INTEROP_BROKER_PROPERTIES="registerNameServerPeriod=10000"
+  ;;
 *) usage ;;
 esac
 
@@ -189,7 +194,7 @@ go) build_go ;;
   build_java
   ;;
 esac
-if [[ $client == store49 ]]; then
+if [[ $java_main != Main ]]; then
   build_apache_server apache49
   export INTEROP_APACHE_LIB=$cache/apache49/lib
 fi
