@@ -2,11 +2,12 @@
  *
  *   resting --timer--> connecting --connected--> greeting --code 0, log is a prefix--> following
  *                                        `--(plain master)---------------------------> following
- *   any of them --error, closed, housekeeping--> resting (reconnect_ms)
+ *   any of them --error, closed, housekeeping--> resting (reconnect_ms; 30 s when a person must decide)
  *   greeting --log must be cut--> stopped, on_cut() was called
  *
- * Threads: all functions on the reactor given. The appends (and with `report_flushed` the flushes) block it for the disk: give it
- * a reactor of its own. */
+ * A reason why it does not follow is in its status, and in the log once, until there is another one.
+ * Threads: all functions on the reactor given. Name look-ups, appends and (with `report_flushed`) flushes block it: give it a
+ * reactor of its own. Callbacks come on the reactor and must not call ha_slave_stop(): post it. */
 #ifndef CJMQ_REPLICATION_HA_SLAVE_H
 #define CJMQ_REPLICATION_HA_SLAVE_H
 
@@ -49,7 +50,7 @@ void ha_slave_stop(struct ha_slave *s);
 struct ha_slave_status {
     enum ha_slave_state state;
     char master[NET_ADDR_TEXT_MAX * 2];
-    int64_t position, reported;  /* log offsets */
+    int64_t position, reported;  /* log offsets: of the next byte expected; last told to the master */
     int64_t master_end;          /* as last heard: end of the last frame, or the greeting's */
     int64_t heard_ms;            /* monotonic; 0: never */
     uint64_t bytes_received;
