@@ -30,7 +30,7 @@ static int read_whole(const char *path, struct buf *out)
         return fd;
     int64_t size = file_size(fd);
     int rc = size < 0 ? (int)size : size > FILE_BYTES_MAX ? ERR_TOOBIG : 0;
-    if (rc == 0) {
+    if (rc == 0 && size > 0) {
         int got = file_read(fd, buf_reserve(out, (size_t)size), (size_t)size, 0);
         if (got < 0)
             rc = got;
