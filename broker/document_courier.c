@@ -40,6 +40,7 @@ struct courier_peer {
     struct courier_view views[CLUSTER_DOCUMENTS];
     bool refused; /* wrong password */
     bool unable;  /* an older version of CJMQ, which has no lists */
+    bool silent;  /* did not answer: left out until `timer` goes to retry; the others do not wait for it */
     struct errbuf problem; /* logged when it changes */
     /* --- the round under way --- */
     bool listed; /* takes part */
@@ -53,7 +54,7 @@ struct document_courier {
     struct reactor_timer *timer;
     struct courier_peer *peers; /* as link->peers */
     bool running, stopped;
-    bool poked; /* something was heard while running */
+    bool retrying; /* what `timer` was started for */
     /* --- the round under way --- */
     enum cluster_document which;
     unsigned peer;              /* that is asked now */
@@ -62,7 +63,6 @@ struct document_courier {
     unsigned source;            /* where it is asked for */
     struct document_made made;
     unsigned carried;
-    bool failed; /* a registry did not answer: once more later */
 };
 
 static void list_next(struct document_courier *c);
@@ -80,7 +80,8 @@ static bool is_older(struct document_stamp a, struct document_stamp b)
 
 static bool is_usable(const struct document_courier *c, unsigned i, enum cluster_document which)
 {
-    return c->link->peers[i].watch == WATCH_ON && c->peers[i].views[which].heard && !c->peers[i].unable;
+    return c->link->peers[i].watch == WATCH_ON && c->peers[i].views[which].heard && !c->peers[i].unable &&
+           !c->peers[i].silent;
 }
 
 static bool has_work(const struct document_courier *c, enum cluster_document which)
@@ -115,10 +116,11 @@ static void poke(struct document_courier *c)
 {
     if (c->stopped)
         return;
-    c->poked = c->running;
-    if (!c->running && !reactor_timer_active(c->timer) &&
-        (has_work(c, CLUSTER_DOCUMENT_BROKER) || has_work(c, CLUSTER_DOCUMENT_TOPIC)))
-        reactor_timer_start(c->timer, by_chance(), 0);
+    if (c->running || (reactor_timer_active(c->timer) && !c->retrying) ||
+        !(has_work(c, CLUSTER_DOCUMENT_BROKER) || has_work(c, CLUSTER_DOCUMENT_TOPIC)))
+        return;
+    c->retrying = false;
+    reactor_timer_start(c->timer, by_chance(), 0);
 }
 
 static void peer_trouble(struct document_courier *c, unsigned i, const char *what, int err,
@@ -161,8 +163,10 @@ static void round_fini(struct document_courier *c)
     c->running = false;
 }
 
+/* Rounds for the documents from `which` on, as far as there is work. */
 static void run_from(struct document_courier *c, int which)
 {
+    bool retry = false;
     for (; which < CLUSTER_DOCUMENTS && !c->stopped; which++) {
         if (has_work(c, (enum cluster_document)which)) {
             round_begin(c, (enum cluster_document)which);
@@ -171,11 +175,13 @@ static void run_from(struct document_courier *c, int which)
     }
     if (c->stopped)
         return;
-    if (c->failed)
+    for (unsigned i = 0; i < c->link->peer_count; i++)
+        retry = retry || c->peers[i].silent;
+    if (retry) {
+        c->retrying = true;
         reactor_timer_start(c->timer, RETRY_MS + by_chance(), 0);
-    else if (c->poked)
-        poke(c);
-    c->failed = c->poked = false;
+    }
+    poke(c); /* what was heard meanwhile */
 }
 
 static void round_end(struct document_courier *c)
@@ -197,7 +203,11 @@ static void round_end(struct document_courier *c)
 
 static void on_timer(void *arg)
 {
-    run_from(arg, 0);
+    struct document_courier *c = arg;
+    for (unsigned i = 0; i < c->link->peer_count && c->retrying; i++)
+        c->peers[i].silent = false;
+    c->retrying = false;
+    run_from(c, 0);
 }
 
 /* --- lists --- */
@@ -247,7 +257,6 @@ static void on_list(void *arg, int err, const struct command *answer, const stru
                  c->link->peers[c->peer].addr);
     } else if (err != 0 || answer->code != RESP_SUCCESS) {
         peer_trouble(c, c->peer, "versions are not told", err, answer, eb);
-        c->failed = true;
     } else if ((err = document_versions_parse(answer->body, &p->versions, &why)) != 0) {
         peer_trouble(c, c->peer, "versions are not told", err, answer, &why);
     } else {
@@ -257,6 +266,7 @@ static void on_list(void *arg, int err, const struct command *answer, const stru
         p->more = command_get_bool(answer, DOCUMENT_FIELD_MORE, false) && answer->body.len > 2;
     }
     if (!good) {
+        p->silent = true;
         p->listed = p->more = false;
         document_versions_fini(&p->versions);
     }
@@ -359,7 +369,7 @@ static void on_imported(void *arg, int err, const struct command *answer, const 
         /* One that it does not like is passed over; one that cannot store now is asked later. */
         if (err != 0 || !slice_eq_str(outcome, DOCUMENT_OUTCOME_REFUSED)) {
             p->listed = false;
-            c->failed = true;
+            p->silent = true;
         }
     }
     c->peer = next_lacking(c, c->peer + 1);
@@ -388,7 +398,8 @@ static void on_text(void *arg, int err, const struct command *answer, const stru
     }
     /* Gone, damaged, or the registry is: another one may have it. */
     peer_trouble(c, c->source, "a version is not told", err, answer, eb);
-    c->failed = c->failed || err != 0;
+    if (err != 0)
+        c->peers[c->source].silent = true;
     c->source++;
     carry_next(c);
 }
@@ -464,7 +475,7 @@ void document_courier_lost(struct document_courier *c, unsigned peer)
 {
     struct courier_peer *p = &c->peers[peer];
     memset(p->views, 0, sizeof p->views);
-    p->refused = p->unable = false;
+    p->refused = p->unable = p->silent = false;
     p->problem.text[0] = '\0';
 }
 

@@ -38,7 +38,8 @@ int document_made_take(struct document_made *m, enum cluster_document which, con
     m->peer = text_of(answer, DOCUMENT_FIELD_PEER);
     m->origin = text_of(answer, DOCUMENT_FIELD_ORIGIN);
     if (strstr(m->origin, DOCUMENT_ORIGIN_AT) == NULL) {
-        char *origin = mem_printf("%s%s%s", m->origin[0] != '\0' ? m->origin : "set", DOCUMENT_ORIGIN_AT, registry);
+        const char *how = m->origin[0] != '\0' ? m->origin : "set";
+        char *origin = mem_printf("%s%s%s", how, DOCUMENT_ORIGIN_AT, registry);
         free(m->origin);
         m->origin = origin;
     }

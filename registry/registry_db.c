@@ -135,7 +135,8 @@ static int follow_numbers(struct registry_db *db, struct errbuf *eb)
 {
     static const char doing[] = "bring it up to schema 2";
     sqlite3_stmt *read = NULL, *write = NULL;
-    int rc = db_prepare(db, "SELECT name, version, time_ms FROM document ORDER BY name, version", &read, doing, eb);
+    int rc = db_prepare(db, "SELECT name, version, time_ms FROM document ORDER BY name, version", &read,
+                        doing, eb);
     if (rc == 0)
         rc = db_prepare(db, "UPDATE document SET time_ms=?3 WHERE name=?1 AND version=?2", &write, doing, eb);
     char *name = NULL;
@@ -180,7 +181,8 @@ static int db_migrate(struct registry_db *db, struct errbuf *eb)
     rc = follow_numbers(db, eb);
     if (rc == 0)
         rc = db_exec(db,
-                     "CREATE INDEX document_time ON document (name, time_ms, crc32); PRAGMA user_version=2; COMMIT",
+                     "CREATE INDEX document_time ON document (name, time_ms, crc32); PRAGMA user_version=2; "
+                     "COMMIT",
                      "bring it up to schema 2", eb);
     return rc == 0 ? 0 : db_rollback(db, rc);
 }
@@ -269,8 +271,9 @@ static int query_row(struct registry_db *db, const char *sql, enum cluster_docum
 static int newest(struct registry_db *db, enum cluster_document which, int64_t *version, int64_t *time_ms,
                   struct errbuf *eb)
 {
-    return query_row(db, "SELECT ifnull(max(version),0), ifnull(max(time_ms),0) FROM document WHERE name=?1", which,
-                     0, 0, version, time_ms, eb);
+    return query_row(db,
+                     "SELECT ifnull(max(version),0), ifnull(max(time_ms),0) FROM document WHERE name=?1",
+                     which, 0, 0, version, time_ms, eb);
 }
 
 static int insert_version(struct registry_db *db, enum cluster_document which, struct slice text,
@@ -300,8 +303,8 @@ static int forget_versions(struct registry_db *db, enum cluster_document which, 
 {
     sqlite3_stmt *st = NULL;
     int rc = db_prepare(db,
-                        "DELETE FROM document WHERE name=?1 AND version NOT IN (SELECT version FROM document WHERE "
-                        "name=?1 ORDER BY time_ms DESC, crc32 DESC LIMIT ?2)",
+                        "DELETE FROM document WHERE name=?1 AND version NOT IN (SELECT version FROM document"
+                        " WHERE name=?1 ORDER BY time_ms DESC, crc32 DESC LIMIT ?2)",
                         &st, "remove old versions", eb);
     if (rc != 0)
         return rc;
@@ -335,7 +338,7 @@ static int check_import(struct registry_db *db, enum cluster_document which, con
     return rc;
 }
 
-/* Within a transaction. `now` : made here, at a time after all others. *stored false: nothing was to be done. */
+/* Within a transaction. `now`: made here, at a time after all others. *stored false: nothing was to be done. */
 static int store_version(struct registry_db *db, enum cluster_document which, struct slice text,
                          struct document_version *v, int64_t kept, bool now, bool *stored, struct errbuf *eb)
 {
@@ -476,8 +479,8 @@ int registry_db_get(struct registry_db *db, enum cluster_document which, int64_t
     char missing[32];
     snprintf(missing, sizeof missing, "%lld", (long long)version);
     return get_where(db, which,
-                     "SELECT " ROW_COLUMNS ",body FROM document WHERE name=?1 AND (?2=?3 OR version=?2)" NEWEST_FIRST
-                     " LIMIT 1",
+                     "SELECT " ROW_COLUMNS ",body FROM document WHERE name=?1 AND (?2=?3 OR "
+                     "version=?2)" NEWEST_FIRST " LIMIT 1",
                      version, 0, missing, text, out, eb);
 }
 
@@ -500,8 +503,8 @@ int registry_db_version_before(struct registry_db *db, enum cluster_document whi
         return rc;
     sqlite3_stmt *st = NULL;
     rc = db_prepare(db,
-                    "SELECT version FROM document WHERE name=?1 AND (?2=0 OR (time_ms,crc32)<(SELECT time_ms,crc32 "
-                    "FROM document WHERE name=?1 AND version=?2))" NEWEST_FIRST " LIMIT 1",
+                    "SELECT version FROM document WHERE name=?1 AND (?2=0 OR (time_ms,crc32)<(SELECT "
+                    "time_ms,crc32 FROM document WHERE name=?1 AND version=?2))" NEWEST_FIRST " LIMIT 1",
                     &st, "read a version", eb);
     if (rc != 0)
         return rc;
@@ -528,9 +531,9 @@ int registry_db_history(struct registry_db *db, enum cluster_document which, int
         return rc == ERR_NOTFOUND ? 0 : rc;
     sqlite3_stmt *st = NULL;
     rc = db_prepare(db,
-                    "SELECT " ROW_COLUMNS " FROM document WHERE name=?1 AND (?3=0 OR time_ms<?3) AND time_ms>=(SELECT "
-                    "min(time_ms) FROM (SELECT time_ms FROM document WHERE name=?1 AND (?3=0 OR time_ms<?3) ORDER BY "
-                    "time_ms DESC LIMIT ?2))" NEWEST_FIRST,
+                    "SELECT " ROW_COLUMNS " FROM document WHERE name=?1 AND (?3=0 OR time_ms<?3) AND time_ms>="
+                    "(SELECT min(time_ms) FROM (SELECT time_ms FROM document WHERE name=?1 AND (?3=0 OR "
+                    "time_ms<?3) ORDER BY time_ms DESC LIMIT ?2))" NEWEST_FIRST,
                     &st, "read the history", eb);
     if (rc != 0)
         return rc;

@@ -2,6 +2,7 @@
  * says the same; every refusal has a reason. */
 #include "base/json_dialect.h"
 #include "cluster/bodies.h"
+#include "cluster/broker_promote.h"
 #include "cluster/document_diff.h"
 #include "cluster/route.h"
 #include "cluster/topic_document.h"
@@ -25,6 +26,25 @@ static void check_diff(enum cluster_document which, struct slice text)
     buf_fini(&out);
 }
 
+/* A promotion gives a document of the same brokers in which the one is master, or a reason. */
+static void check_promotion(const struct broker_document *d, const char *address)
+{
+    struct buf out = {0};
+    struct errbuf eb = {0};
+    struct document_problems p = {0};
+    struct broker_document *after = NULL;
+    if (broker_document_promote(d, slice_str(address), NULL, &out, &eb) == 0) {
+        assert(broker_document_parse(buf_slice(&out), NULL, &after, &p) == 0);
+        assert(broker_document_count(after) == broker_document_count(d));
+        assert(broker_document_lookup(after, slice_str(address))->role == CLUSTER_ROLE_MASTER);
+        broker_document_unref(after);
+        document_problems_fini(&p);
+    } else {
+        assert(eb.text[0] != '\0' && buf_len(&out) == 0);
+    }
+    buf_fini(&out);
+}
+
 static void try_brokers(struct slice text)
 {
     struct broker_document *d = NULL, *again = NULL;
@@ -39,6 +59,8 @@ static void try_brokers(struct slice text)
         const struct broker_entry *e = broker_document_at(d, i);
         assert(broker_document_lookup(again, slice_str(e->address)) == broker_document_at(again, i));
         assert(broker_document_has_group(again, slice_str(e->group)));
+        if (i < 8)
+            check_promotion(d, e->address);
     }
     check_diff(CLUSTER_DOCUMENT_BROKER, broker_document_text(d));
     document_problems_fini(&p);

@@ -1,13 +1,15 @@
 """Several registries that share nothing: brokers carry the documents' versions between them. MQBROKER and MQREGISTRY name the programs."""
 import json
 import os
+import re
+import signal
 import sqlite3
 import time
 import unittest
 import zlib
 
 from registry_link_test import DOCUMENT_GET, Cluster, broker_document, topic_document
-from registry_test import eventually
+from registry_test import eventually, free_port
 from rmq import Broker
 
 DOCUMENT_VERSIONS = 7006
@@ -131,6 +133,62 @@ class Registries(Cluster):
         self.assertEqual(self.made(b, stamp)[3], "rollback to 1 at 127.0.0.1:%d" % a.port)
         time.sleep(1.2)
         self.joined(3, a, b)
+        self.stop(broker)
+
+    def test_promotion_at_one_registry_holds_in_the_routes_of_the_other(self):
+        a, b = self.registry().start(), self.registry().start()
+        pair = self.brokers(2, brokerName="")
+        document = [{"alias": "jmq102_" + role, "ip": "127.0.0.1", "port": broker.port, "permission": permission}
+                    for role, permission, broker in zip("ms", ("FULL", "READ"), pair)]
+        for broker in pair:
+            broker.settings["telnetPort"] = free_port()
+            broker.start()
+        self.done(self.console(a), "broker set " + json.dumps(document))
+        master, slave = ("127.0.0.1:%d" % broker.port for broker in pair)
+        for promoted, expected in (("", {"0": master, "1": slave}), ("jmq102_s", {"0": slave, "1": master}),
+                                   ("jmq102_s", {"0": master, "1": slave})):
+            if promoted:
+                self.done(self.console(a), "broker promote " + promoted)
+            for registry in (a, b):
+                eventually(lambda: self.names(registry).get("jmq102") == expected)
+        roles = [json.loads(self.result(broker, "monitor -i role")["message"]) for broker in pair]
+        self.assertEqual(roles, ["MASTER", "SLAVE"])
+        self.joined(3, a, b, name="broker")
+        self.assertEqual(self.text(a, "broker"), self.text(b, "broker"))
+        for broker in pair:
+            self.stop(broker)
+
+    def test_registry_that_hangs_during_a_round_is_caught_up_later(self):
+        a, b, c = self.registry().start(), self.registry().start(), self.registry().start()
+        (broker,) = self.brokers(1)
+        broker.start()
+        for registry in (a, b, c):
+            eventually(lambda: "broker-0" in self.names(registry))
+        b.process.send_signal(signal.SIGSTOP)
+        try:
+            self.done(self.console(a), "topic set " + topic_document(5))
+            eventually(lambda: re.search("registry 127.0.0.1:%d: (topic|broker) document versions are not told" % b.port, broker.log()))
+            self.joined(1, a, c)
+        finally:
+            b.process.send_signal(signal.SIGCONT)
+        self.joined(1, a, b, c)
+        self.stop(broker)
+
+    def test_broker_stops_during_a_round(self):
+        a, b = self.registry().start(), self.registry().start()
+        (broker,) = self.brokers(1)
+        broker.start()
+        for registry in (a, b):
+            eventually(lambda: "broker-0" in self.names(registry))
+        b.process.send_signal(signal.SIGSTOP)
+        try:
+            self.done(self.console(a), "topic set " + topic_document(5))
+            time.sleep(0.7)  # the request to the one that hangs is under way
+            self.stop(broker)
+        finally:
+            b.process.send_signal(signal.SIGCONT)
+        broker.start()
+        self.joined(1, a, b)
         self.stop(broker)
 
     def test_refused_password_is_told_once_and_names_the_registry(self):
