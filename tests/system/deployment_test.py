@@ -54,7 +54,7 @@ class DeploymentTest(unittest.TestCase):
 
     def check_traffic(self, **options):
         """Some seconds of it: nothing failed, nothing lost, nothing came twice, every master took part."""
-        with self.d.traffic(**{"producers": 2, "consumers": 2, "rate": 1000, **options}) as traffic:
+        with self.d.traffic(**{"producers": 2, "rate": 1000, **options}) as traffic:
             report = eventually(lambda: self.report_of(traffic, 1000), lambda: "traffic: %r" % traffic.last)
             report = traffic.finish()
         self.assertEqual([report[name] for name in ("failed", "uncertain", "lost", "repeated")], [0, 0, 0, 0], report)
