@@ -1,18 +1,20 @@
 #!/bin/sh
 # The Debian packages that CJMQ needs; installs those that are missing.
 #
-#   scripts/packages.sh build|demo|test ...        as root or through sudo; else it names them and exits 1
-#   scripts/packages.sh --list build|demo|test ... prints them
+#   scripts/packages.sh build|demo|hosts|test ...        as root or through sudo; else it names them and exits 1
+#   scripts/packages.sh --list build|demo|hosts|test ... prints them
 #
-# build: to compile and install. demo: what examples/quickstart.sh types with. test: what tests/run.sh needs besides.
+# build: to compile and install. demo: what the examples type with. hosts: what four-node.sh and two-node.sh among them make hosts
+# with. test: what tests/run.sh needs besides.
 # Java and Go are not among them: without them the interoperability tests are skipped.
 
 build="gcc libc6-dev cmake ninja-build pkg-config libev-dev libcjson-dev libsqlite3-dev zlib1g-dev libtelnet-dev uthash-dev"
 demo="telnet expect"
+hosts="iproute2"
 test="libcmocka-dev clang-14 libclang-rt-14-dev telnet expect python3 iproute2"
 
 usage() {
-    echo "Usage: scripts/packages.sh [--list] build|demo|test ..." >&2
+    echo "Usage: scripts/packages.sh [--list] build|demo|hosts|test ..." >&2
     exit 2
 }
 
@@ -27,6 +29,7 @@ for set in "$@"; do
     case $set in
         build) wanted="$wanted $build" ;;
         demo) wanted="$wanted $demo" ;;
+        hosts) wanted="$wanted $hosts" ;;
         test) wanted="$wanted $test" ;;
         *) usage ;;
     esac
