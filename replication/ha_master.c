@@ -104,7 +104,7 @@ static void on_written(void *arg)
     }
     struct feed *f, *next;
     DL_FOREACH_SAFE(m->feeds, f, next) {
-        if (f->state == FEED_RUNNING)
+        if (f->state == FEED_RUNNING && f->frame_sent == f->frame_bytes) /* else the socket is full, and will say when not */
             feed_pump(f);
     }
 }

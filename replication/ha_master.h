@@ -2,7 +2,11 @@
  *
  * One listening socket; each slave gets what is behind its last frame as soon as it is written (not: flushed), straight from
  * the log's map. See ha_wire.h for the bytes.
- * Threads: all functions on the reactor given, unless noted. */
+ * Durability: with `wait`, the store's durable offset waits for slaves exactly while enough are in step. When they are not, what
+ * waits becomes durable with this broker's copy alone, and ha_master_is_degraded() says so before that happens. Who answers
+ * a producer asks store_replicated() whether slaves have the record: degraded may have come or gone since it was appended.
+ * Threads: all functions on the reactor given, unless noted. Callbacks come on the reactor and must not call ha_master_stop():
+ * post it. */
 #ifndef CJMQ_REPLICATION_HA_MASTER_H
 #define CJMQ_REPLICATION_HA_MASTER_H
 
@@ -36,7 +40,7 @@ struct ha_master_options {
     void *arg;
 };
 
-/* Listens. 0 or ERR_* with address and reason. */
+/* Listens, for the epoch that epochs_begin() made; takes the store's store_on_written(). 0 or ERR_* with address and reason. */
 int ha_master_start(const struct ha_master_options *options, struct ha_master **out, struct errbuf *eb);
 /* Closes all slaves, waits for nobody, stops waiting for slaves (store_replication_wait false), frees. NULL is allowed. */
 void ha_master_stop(struct ha_master *m);
