@@ -403,6 +403,7 @@ static bool feed_read(struct feed *f)
     }
     buf_commit(&f->in, (size_t)n);
     f->heard_ms = now_ms(f);
+    f->suspected = false;
     return take_input(f);
 }
 
@@ -422,8 +423,11 @@ void feed_tick(struct feed *f, int64_t now, int64_t elapsed_ms)
         f->bytes_at_tick = f->bytes_sent;
     }
     if (now - f->heard_ms >= o->housekeeping_ms) {
-        feed_close(f, "it was silent for haHousekeepingInterval");
-        return;
+        if (f->suspected) {
+            feed_close(f, "it was silent for haHousekeepingInterval");
+            return;
+        }
+        f->suspected = true;
     }
     if (f->state != FEED_RUNNING || f->frame_sent < f->frame_bytes || now - f->sent_ms < o->heartbeat_ms)
         return;

@@ -121,7 +121,8 @@ static void on_tick(void *arg)
 {
     struct ha_master *m = arg;
     int64_t now = reactor_now_ms(m->options.reactor);
-    in_sync_tick(&m->in_sync, store_written(m->options.store), now);
+    if (now - m->ticked_ms < 2 * m->tick_ms + TICK_MS_MIN) /* else this reactor stood still, and reports lie in the sockets */
+        in_sync_tick(&m->in_sync, store_written(m->options.store), now);
     ha_master_publish(m);
     struct feed *f, *next;
     DL_FOREACH_SAFE(m->feeds, f, next)

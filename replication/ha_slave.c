@@ -34,6 +34,7 @@ struct ha_slave {
     struct reactor_timer *rest, *tick;
     struct buf in, out;
     int64_t since_ms; /* of this connection, then of the last bytes */
+    bool suspected;   /* silent for too long at the last tick: bytes that came while this reactor was busy have one more round */
     /* --- following --- */
     int64_t frame_left; /* body bytes still to come of the frame */
     int64_t position, reported, reported_ms;
@@ -374,6 +375,7 @@ static void slave_read(struct ha_slave *s)
     }
     buf_commit(&s->in, (size_t)n);
     s->since_ms = s->heard_ms = now_ms(s);
+    s->suspected = false;
     s->bytes_received += (uint64_t)n;
     if (s->state == HA_SLAVE_GREETING && !take_greeting(s))
         return;
@@ -439,9 +441,13 @@ static void on_tick(void *arg)
 {
     struct ha_slave *s = arg;
     int64_t now = now_ms(s), silent = now - s->since_ms;
-    if (s->state == HA_SLAVE_CONNECTING && silent >= s->options.connect_timeout_ms)
+    bool connecting = s->state == HA_SLAVE_CONNECTING, connected = s->state == HA_SLAVE_GREETING || s->state == HA_SLAVE_FOLLOWING;
+    bool suspect = (connecting && silent >= s->options.connect_timeout_ms) || (connected && silent >= s->options.housekeeping_ms);
+    bool is_silent = suspect && s->suspected;
+    s->suspected = suspect;
+    if (is_silent && connecting)
         slave_rest(s, "cannot connect: no answer for %" PRId64 " ms", s->options.connect_timeout_ms);
-    else if ((s->state == HA_SLAVE_GREETING || s->state == HA_SLAVE_FOLLOWING) && silent >= s->options.housekeeping_ms)
+    else if (is_silent)
         slave_rest(s, "the master was silent for haHousekeepingInterval (%" PRId64 " ms)", s->options.housekeeping_ms);
     else if (s->state == HA_SLAVE_FOLLOWING && now - s->reported_ms >= s->options.heartbeat_ms)
         send_report(s, s->reported);

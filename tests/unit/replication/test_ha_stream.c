@@ -75,10 +75,10 @@ static void test_ha_stream_slave_catches_up_and_follows(void **state)
 static void test_ha_stream_nothing_written_is_kept_alive_by_heartbeats(void **state)
 {
     (void)state;
-    m.mo.housekeeping_ms = a.so.housekeeping_ms = 400;
+    m.mo.housekeeping_ms = a.so.housekeeping_ms = 1000;
     start_both();
     wait_slaves(&m, 1);
-    int64_t until = clock_mono_ms() + 1500;
+    int64_t until = clock_mono_ms() + 3000;
     WAIT_UNTIL(clock_mono_ms() > until); /* several times what either side bears in silence */
     assert_int_equal(node_info(&m).slaves, 1);
     assert_int_equal(node_status(&a).state, HA_SLAVE_FOLLOWING);
