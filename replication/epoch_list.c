@@ -71,8 +71,8 @@ void epoch_list_format(const struct epoch_list *l, struct buf *out)
     buf_append_str(out, TITLE "\n");
     for (unsigned i = 0; i < l->count; i++) {
         const struct epoch *e = &l->items[i];
-        buf_printf(out, "%" PRId64 " %" PRId32 " %" PRId64 " %016" PRIx64 " %s\n", e->term, e->restart, e->begin, e->id,
-                   e->owner[0] != '\0' ? e->owner : "-");
+        buf_printf(out, "%" PRId64 " %" PRId32 " %" PRId64 " %016" PRIx64 " %s\n", e->term, e->restart,
+                   e->begin, e->id, e->owner[0] != '\0' ? e->owner : "-");
     }
 }
 
@@ -266,10 +266,12 @@ static enum epoch_verdict strange(const struct comparison *c, const char *why)
     describe(c->mine->epochs, my_newest, sizeof my_newest);
     describe(c->theirs->epochs, their_newest, sizeof their_newest);
     errbuf_format(c->eb,
-                  "%s: this log is [%" PRId64 ",%" PRId64 ") newest epoch %s, the master's [%" PRId64 ",%" PRId64
-                  ") newest epoch %s. If the master is right: stop this broker, move %s away and start it again; if this one "
+                  "%s: this log is [%" PRId64 ",%" PRId64 ") newest epoch %s, the master's [%" PRId64
+                  ",%" PRId64 ") newest epoch %s. If the master is right: stop this broker, move %s away and "
+                              "start it again; if this one "
                   "is: promote it",
-                  why, c->mine->begin, c->mine->end, my_newest, c->theirs->begin, c->theirs->end, their_newest, c->folder);
+                  why, c->mine->begin, c->mine->end, my_newest, c->theirs->begin, c->theirs->end,
+                  their_newest, c->folder);
     return EPOCHS_STRANGE;
 }
 
@@ -278,10 +280,12 @@ static enum epoch_verdict they_are_old(const struct comparison *c)
     char my_newest[160], their_newest[160];
     describe(c->mine->epochs, my_newest, sizeof my_newest);
     describe(c->theirs->epochs, their_newest, sizeof their_newest);
-    errbuf_format(c->eb,
-                  "the master's newest epoch is %s, this broker knows a newer one: %s. If that broker is to be master anyway: "
-                  "promote it by the broker document; without one: stop this broker, move %s away and start it again",
-                  their_newest, my_newest, c->folder);
+    errbuf_format(
+        c->eb,
+        "the master's newest epoch is %s, this broker knows a newer one: %s. If that broker is to be master "
+        "anyway: "
+        "promote it by the broker document; without one: stop this broker, move %s away and start it again",
+        their_newest, my_newest, c->folder);
     return EPOCHS_THEY_ARE_OLD;
 }
 
@@ -290,7 +294,8 @@ static bool end_lies_in_theirs(const struct comparison *c)
     return c->mine->end >= c->theirs->begin && c->mine->end <= c->theirs->end;
 }
 
-static enum epoch_verdict compare_common(const struct comparison *c, unsigned my_i, unsigned their_i, int64_t *offset)
+static enum epoch_verdict compare_common(const struct comparison *c, unsigned my_i, unsigned their_i,
+                                         int64_t *offset)
 {
     bool is_newest = my_i + 1 == c->mine->epochs->count && their_i + 1 == c->theirs->epochs->count;
     int64_t same_until = min_i64(part_end(c->mine, my_i), part_end(c->theirs, their_i));
@@ -300,8 +305,9 @@ static enum epoch_verdict compare_common(const struct comparison *c, unsigned my
         return c->mine->end < c->theirs->begin ? EPOCHS_RESTART : EPOCHS_PREFIX;
     }
     if (is_newest)
-        return strange(c, "this log is longer than its master's although nobody else was master since (was the master "
-                          "restored from a copy?)");
+        return strange(
+            c, "this log is longer than its master's although nobody else was master since (was the master "
+               "restored from a copy?)");
     if (same_until < c->mine->begin)
         return strange(c, "all of this log was written apart from the group");
     return EPOCHS_CUT;
@@ -331,8 +337,8 @@ static enum epoch_verdict compare(const struct comparison *c, int64_t *offset)
         *offset = inside ? c->mine->end : c->theirs->begin;
         return inside ? EPOCHS_PREFIX : EPOCHS_RESTART;
     }
-    if (my_newest != NULL && epoch_compare(my_newest, their_newest) == 0 && !epoch_same(my_newest, their_newest) &&
-        my_newest->begin < c->mine->end)
+    if (my_newest != NULL && epoch_compare(my_newest, their_newest) == 0 &&
+        !epoch_same(my_newest, their_newest) && my_newest->begin < c->mine->end)
         return strange(c, "two brokers were made master apart from each other");
     unsigned i, j;
     if (newest_common(c->mine->epochs, c->theirs->epochs, &i, &j))
@@ -340,8 +346,9 @@ static enum epoch_verdict compare(const struct comparison *c, int64_t *offset)
     return compare_uncommon(c, offset);
 }
 
-enum epoch_verdict epochs_compare(const struct epochs_log *mine, const struct epochs_log *theirs, enum epochs_tail tail,
-                                  const char *folder, int64_t *offset, struct errbuf *eb)
+enum epoch_verdict epochs_compare(const struct epochs_log *mine, const struct epochs_log *theirs,
+                                  enum epochs_tail tail, const char *folder, int64_t *offset,
+                                  struct errbuf *eb)
 {
     struct errbuf why = {0};
     int64_t at = 0;

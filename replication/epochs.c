@@ -55,8 +55,10 @@ static int load(struct epochs *e, struct errbuf *eb)
         return 0;
     if (rc == ERR_PROTO || rc == ERR_LIMIT || rc == ERR_TOOBIG)
         return errbuf_set(eb, ERR_CORRUPT,
-                          "%s is damaged: %s. It says which part of the log the group shares: copy it from another broker of "
-                          "the group that has the same log; or, on a slave, move %s away to copy everything anew; or, on the "
+                          "%s is damaged: %s. It says which part of the log the group shares: copy it from "
+                          "another broker of "
+                          "the group that has the same log; or, on a slave, move %s away to copy everything "
+                          "anew; or, on the "
                           "only broker of its group, remove the file",
                           e->path, why.text, e->root);
     if (rc != 0)
@@ -144,7 +146,8 @@ static int save(struct epochs *e, struct epoch_list *list, struct errbuf *eb)
     if (rc == 0)
         rc = file_sync_dir(e->root);
     if (rc != 0) {
-        rc = errbuf_set(eb, rc == ERR_NOSPC ? ERR_NOSPC : ERR_IO, "cannot write %s: %s", what, strerror(errno));
+        rc = errbuf_set(eb, rc == ERR_NOSPC ? ERR_NOSPC : ERR_IO, "cannot write %s: %s", what,
+                        strerror(errno));
         epoch_list_fini(list);
         return rc;
     }
@@ -165,11 +168,10 @@ static int random_id(uint64_t *out, struct errbuf *eb)
     return 0;
 }
 
-int epochs_begin(struct epochs *e, const char *self, int64_t log_end, bool unclean,
-                 int64_t term_min, struct epoch *out, struct errbuf *eb)
+int epochs_begin(struct epochs *e, const char *self, int64_t log_end, bool unclean, int64_t term_min,
+                 struct epoch *out, struct errbuf *eb)
 {
-    struct epoch_start start = {
-        .self = self, .log_end = log_end, .unclean = unclean, .term_min = term_min};
+    struct epoch_start start = {.self = self, .log_end = log_end, .unclean = unclean, .term_min = term_min};
     int rc = random_id(&start.id, eb);
     if (rc != 0)
         return rc;

@@ -112,13 +112,15 @@ void epochs_newest(struct epochs *e, struct epoch *out);
 void epochs_copy(struct epochs *e, struct epoch_list *out); /* epoch_list_fini() by the caller */
 /* The root folder, valid as long as `e`. */
 const char *epochs_folder(const struct epochs *e);
-/* `self` becomes master, or starts as one, at the log's end `log_end`, all of which must be on this disk (else a crash makes
- * a gap in front of the epoch that other brokers, which had it acknowledged, would have to follow). When the newest epoch is its own and `term_min` (the
- * broker document's time in ms, so that two brokers promoted apart from each other differ; 0: no document) is not above
- * its term: the same term, restart + 1, and only if `unclean`, or if the log does not reach behind that epoch's begin (a
- * folder moved away must not write the epoch's bytes a second time); else nothing is done. Otherwise a new term, above
- * the newest known, at least term_min. Epochs beginning behind log_end are dropped; old ones stay, also when retention has
- * deleted their bytes: a broker that comes back late is still told where it parted. 0 and *out is the epoch in force, or ERR_IO, ERR_NOSPC: then nothing changed. */
+/* `self` becomes master, or starts as one, at the log's end `log_end`, all of which must be on this disk
+ * (else a crash makes a gap in front of the epoch that other brokers, which had it acknowledged, would have
+ * to follow). When the newest epoch is its own and `term_min` (the broker document's time in ms, so that
+ * two brokers promoted apart from each other differ; 0: no document) is not above its term: the same term,
+ * restart + 1, and only if `unclean`, or if the log does not reach behind that epoch's begin (a folder
+ * moved away must not write the epoch's bytes a second time); else nothing is done. Otherwise a new term,
+ * above the newest known, at least term_min. Epochs beginning behind log_end are dropped; old ones stay,
+ * also when retention has deleted their bytes: a broker that comes back late is still told where it parted.
+ * 0 and *out is the epoch in force, or ERR_IO, ERR_NOSPC: then nothing changed. */
 int epochs_begin(struct epochs *e, const char *self, int64_t log_end, bool unclean,
                  int64_t term_min, struct epoch *out, struct errbuf *eb);
 /* A slave takes its master's list over. 0, or ERR_IO, ERR_NOSPC with nothing changed. */

@@ -58,10 +58,11 @@ static void log_reason(const struct feed *f, const char *why)
 {
     unsigned dropped;
     if (f->state == FEED_RUNNING)
-        log_warn("slave is gone address=%s peer=%s acked=%" PRId64 " sent=%" PRId64 " reason=%s", f->address, f->peer,
-                 f->sync.acked, f->position, why);
+        log_warn("slave is gone address=%s peer=%s acked=%" PRId64 " sent=%" PRId64 " reason=%s", f->address,
+                 f->peer, f->sync.acked, f->position, why);
     else if (ha_master_may_log(f->master, &dropped))
-        log_warn("peer of the replication port closed peer=%s reason=%s (dropped_lines=%u)", f->peer, why, dropped);
+        log_warn("peer of the replication port closed peer=%s reason=%s (dropped_lines=%u)", f->peer, why,
+                 dropped);
 }
 
 void feed_close(struct feed *f, const char *why)
@@ -142,7 +143,8 @@ static enum send_result send_frame(struct feed *f)
         int count = 0;
         size_t body_sent = 0;
         if (f->frame_sent < HA_FRAME_HEAD)
-            pieces[count++] = (struct iovec){.iov_base = f->head + f->frame_sent, .iov_len = HA_FRAME_HEAD - f->frame_sent};
+            pieces[count++] =
+                (struct iovec){.iov_base = f->head + f->frame_sent, .iov_len = HA_FRAME_HEAD - f->frame_sent};
         else
             body_sent = f->frame_sent - HA_FRAME_HEAD;
         if (f->view.len > body_sent)
@@ -183,8 +185,8 @@ static int frame_next(struct feed *f)
     if (rc == ERR_AGAIN)
         return 0;
     if (rc == ERR_NOTFOUND)
-        snprintf(why, sizeof why, "log offset %" PRId64 " is gone meanwhile: the log begins at %" PRId64, f->position,
-                 store_log_begin(m->options.store));
+        snprintf(why, sizeof why, "log offset %" PRId64 " is gone meanwhile: the log begins at %" PRId64,
+                 f->position, store_log_begin(m->options.store));
     else
         snprintf(why, sizeof why, "log offset %" PRId64 " cannot be read: %s", f->position, err_text(rc));
     feed_close(f, why);
@@ -232,7 +234,8 @@ static enum epochs_tail compare_tail(struct store *store, const struct ha_greeti
     return tail;
 }
 
-static void answer_refused(struct ha_greeting *answer, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void answer_refused(struct ha_greeting *answer, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 static void answer_refused(struct ha_greeting *answer, const char *fmt, ...)
 {
     va_list ap;
@@ -242,26 +245,29 @@ static void answer_refused(struct ha_greeting *answer, const char *fmt, ...)
     va_end(ap);
 }
 
-static void answer_fenced(struct feed *f, const struct epoch *ours, const struct epoch *theirs, struct ha_greeting *answer)
+static void answer_fenced(struct feed *f, const struct epoch *ours, const struct epoch *theirs,
+                          struct ha_greeting *answer)
 {
     struct ha_master *m = f->master;
-    log_error("slave knows a newer epoch: this broker must not be master any more slave=%s newer=%" PRId64 ".%" PRId32
-              " owner=%s ours=%" PRId64 ".%" PRId32,
+    log_error("slave knows a newer epoch: this broker must not be master any more slave=%s newer=%" PRId64
+              ".%" PRId32 " owner=%s ours=%" PRId64 ".%" PRId32,
               f->address, theirs->term, theirs->restart, theirs->owner, ours->term, ours->restart);
     if (m->options.on_newer_epoch != NULL)
         m->options.on_newer_epoch(m->options.arg, theirs, f->address);
     answer->code = HA_FENCED;
     snprintf(answer->text, sizeof answer->text,
-             "%s is master of an old epoch (%" PRId64 ".%" PRId32 "); %s was made master since (%" PRId64 ".%" PRId32 ")",
-             m->options.address, ours->term, ours->restart, theirs->owner[0] != '\0' ? theirs->owner : "another broker",
-             theirs->term, theirs->restart);
+             "%s is master of an old epoch (%" PRId64 ".%" PRId32 "); %s was made master since (%" PRId64
+             ".%" PRId32 ")",
+             m->options.address, ours->term, ours->restart,
+             theirs->owner[0] != '\0' ? theirs->owner : "another broker", theirs->term, theirs->restart);
 }
 
 /* Fills code, text and tail. */
 static void answer_greeting(struct feed *f, const struct ha_greeting *g, struct ha_greeting *answer)
 {
     const struct ha_master_options *o = &f->master->options;
-    const struct epoch none = {0}, *theirs = g->epochs.count > 0 ? &g->epochs.items[g->epochs.count - 1] : &none;
+    const struct epoch none = {0},
+                       *theirs = g->epochs.count > 0 ? &g->epochs.items[g->epochs.count - 1] : &none;
     struct epoch ours;
     epochs_newest(o->epochs, &ours);
     if (strcmp(g->group, o->group) != 0)
@@ -269,7 +275,8 @@ static void answer_greeting(struct feed *f, const struct ha_greeting *g, struct 
     else if (g->cluster[0] != '\0' && strcmp(g->cluster, o->cluster) != 0)
         answer_refused(answer, "%s is of cluster %s, not of %s", o->address, o->cluster, g->cluster);
     else if (g->file_bytes != answer->file_bytes)
-        answer_refused(answer, "mappedFileSizeCommitLog is %" PRId64 " on master %s, but %" PRId64 " on slave %s",
+        answer_refused(answer,
+                       "mappedFileSizeCommitLog is %" PRId64 " on master %s, but %" PRId64 " on slave %s",
                        answer->file_bytes, o->address, g->file_bytes, g->address);
     else if (strcmp(g->address, o->address) == 0)
         answer_refused(answer, "master and slave are both %s", o->address);
@@ -295,7 +302,8 @@ static void on_greeting(struct feed *f, const struct ha_greeting *g)
     f->state = answer.code == HA_OK ? FEED_GREETED : FEED_LEAVING;
     unsigned dropped;
     if (answer.code == HA_REFUSED && ha_master_may_log(f->master, &dropped))
-        log_warn("slave refused slave=%s peer=%s reason=%s (dropped_lines=%u)", f->address, f->peer, answer.text, dropped);
+        log_warn("slave refused slave=%s peer=%s reason=%s (dropped_lines=%u)", f->address, f->peer,
+                 answer.text, dropped);
 }
 
 /* --- reports --- */
@@ -317,7 +325,8 @@ static bool feed_start(struct feed *f, int64_t offset)
     int64_t from = offset == 0 && !f->greeted ? start_of_last_file(store) : offset;
     if (from < begin || from > written) {
         snprintf(why, sizeof why,
-                 from < begin ? "it asks for log offset %" PRId64 ", but the log begins at %" PRId64 ": its folder must be moved away"
+                 from < begin ? "it asks for log offset %" PRId64 ", but the log begins at %" PRId64
+                                ": its folder must be moved away"
                               : "it asks for log offset %" PRId64 ", but the log ends at %" PRId64
                                 ": it has what this master has not",
                  from, from < begin ? begin : written);
@@ -327,8 +336,8 @@ static bool feed_start(struct feed *f, int64_t offset)
     f->state = FEED_RUNNING;
     f->position = from;
     in_sync_add(&m->in_sync, &f->sync, offset, written, now_ms(f));
-    log_info("slave follows address=%s peer=%s greeted=%d from=%" PRId64 " behind=%" PRId64, f->address, f->peer,
-             (int)f->greeted, from, written - from);
+    log_info("slave follows address=%s peer=%s greeted=%d from=%" PRId64 " behind=%" PRId64, f->address,
+             f->peer, (int)f->greeted, from, written - from);
     ha_master_publish(m);
     return true;
 }
@@ -340,7 +349,8 @@ static bool feed_report(struct feed *f, int64_t offset)
     struct ha_master *m = f->master;
     int64_t written = store_written(m->options.store);
     if (offset < 0 || offset > written) {
-        snprintf(why, sizeof why, "it reports log offset %" PRId64 ", but the log ends at %" PRId64, offset, written);
+        snprintf(why, sizeof why, "it reports log offset %" PRId64 ", but the log ends at %" PRId64, offset,
+                 written);
         feed_close(f, why);
         return false;
     }

@@ -18,7 +18,13 @@
 #include <unistd.h>
 #include <utlist.h>
 
-enum { LISTEN_BACKLOG = 64, ACCEPTS_PER_ROUND = 16, TICK_MS_MIN = 5, TICK_MS_MAX = 1000, LOG_PAUSE_MS = 1000 };
+enum {
+    LISTEN_BACKLOG = 64,
+    ACCEPTS_PER_ROUND = 16,
+    TICK_MS_MIN = 5,
+    TICK_MS_MAX = 1000,
+    LOG_PAUSE_MS = 1000
+};
 
 static int64_t min_i64(int64_t a, int64_t b)
 {
@@ -64,11 +70,12 @@ void ha_master_publish(struct ha_master *m)
         return;
     if (degraded != m->told_degraded && m->options.wait) {
         if (degraded)
-            log_warn("degraded: too few slaves in step, messages are kept here only in_step=%u copies=%d written=%" PRId64,
+            log_warn("degraded: too few slaves in step, messages are kept here only in_step=%u copies=%d "
+                     "written=%" PRId64,
                      m->in_sync.in_step, m->in_sync.limits.copies, store_written(m->options.store));
         else
-            log_info("enough slaves are in step again in_step=%u copies=%d replicated=%" PRId64, m->in_sync.in_step,
-                     m->in_sync.limits.copies, m->in_sync.replicated);
+            log_info("enough slaves are in step again in_step=%u copies=%d replicated=%" PRId64,
+                     m->in_sync.in_step, m->in_sync.limits.copies, m->in_sync.replicated);
     }
     m->told_degraded = degraded;
     m->told_in_step = m->in_sync.in_step;
@@ -103,8 +110,9 @@ static void on_written(void *arg)
         return;
     }
     struct feed *f, *next;
-    DL_FOREACH_SAFE(m->feeds, f, next) {
-        if (f->state == FEED_RUNNING && f->frame_sent == f->frame_bytes) /* else the socket is full, and will say when not */
+    DL_FOREACH_SAFE (m->feeds, f, next) {
+        if (f->state == FEED_RUNNING &&
+            f->frame_sent == f->frame_bytes) /* else the socket is full, and will say when not */
             feed_pump(f);
     }
 }
@@ -121,11 +129,12 @@ static void on_tick(void *arg)
 {
     struct ha_master *m = arg;
     int64_t now = reactor_now_ms(m->options.reactor);
-    if (now - m->ticked_ms < 2 * m->tick_ms + TICK_MS_MIN) /* else this reactor stood still, and reports lie in the sockets */
+    if (now - m->ticked_ms <
+        2 * m->tick_ms + TICK_MS_MIN) /* else this reactor stood still, and reports lie in the sockets */
         in_sync_tick(&m->in_sync, store_written(m->options.store), now);
     ha_master_publish(m);
     struct feed *f, *next;
-    DL_FOREACH_SAFE(m->feeds, f, next)
+    DL_FOREACH_SAFE (m->feeds, f, next)
         feed_tick(f, now, now - m->ticked_ms);
     m->ticked_ms = now;
     reactor_io_set(m->listen_io, REACTOR_READ); /* after a pause, see on_accept() */
@@ -139,8 +148,9 @@ static void refuse(struct ha_master *m, int fd, const struct net_addr *peer)
     unsigned dropped;
     close(fd);
     if (ha_master_may_log(m, &dropped))
-        log_warn("slave refused: there are as many as haSlavesMax allows peer=%s slaves=%u (dropped_lines=%u)",
-                 net_addr_format(peer, text), m->feed_count, dropped);
+        log_warn(
+            "slave refused: there are as many as haSlavesMax allows peer=%s slaves=%u (dropped_lines=%u)",
+            net_addr_format(peer, text), m->feed_count, dropped);
 }
 
 static void on_accept(void *arg, int events)
@@ -155,8 +165,8 @@ static void on_accept(void *arg, int events)
             return;
         if (fd < 0) {
             if (ha_master_may_log(m, &dropped))
-                log_error("cannot accept a slave: %s; next try in %" PRId64 " ms (dropped_lines=%u)", err_text(fd), m->tick_ms,
-                          dropped);
+                log_error("cannot accept a slave: %s; next try in %" PRId64 " ms (dropped_lines=%u)",
+                          err_text(fd), m->tick_ms, dropped);
             reactor_io_set(m->listen_io, 0); /* it stays in the backlog: the loop would spin on it */
             return;
         }
@@ -180,7 +190,8 @@ static void master_free(struct ha_master *m)
 /* Often enough for every limit in it. */
 static int64_t tick_of(const struct ha_master_options *o)
 {
-    int64_t ms = min_i64(min_i64(o->in_sync.timeout_ms / 4, o->heartbeat_ms / 4), min_i64(o->housekeeping_ms / 4, TICK_MS_MAX));
+    int64_t ms = min_i64(min_i64(o->in_sync.timeout_ms / 4, o->heartbeat_ms / 4),
+                         min_i64(o->housekeeping_ms / 4, TICK_MS_MAX));
     return ms < TICK_MS_MIN ? TICK_MS_MIN : ms;
 }
 
@@ -208,8 +219,8 @@ int ha_master_start(const struct ha_master_options *options, struct ha_master **
     reactor_timer_start(m->timer, m->tick_ms, m->tick_ms);
     m->listen_io = reactor_io_new(options->reactor, fd, REACTOR_READ, on_accept, m);
     store_on_written(options->store, on_store_written, m);
-    log_info("listening for slaves port=%u group=%s epoch=%" PRId64 ".%" PRId32 " from=%" PRId64, ha_master_port(m),
-             options->group, epoch.term, epoch.restart, epoch.begin);
+    log_info("listening for slaves port=%u group=%s epoch=%" PRId64 ".%" PRId32 " from=%" PRId64,
+             ha_master_port(m), options->group, epoch.term, epoch.restart, epoch.begin);
     *out = m;
     return 0;
 }
@@ -251,11 +262,12 @@ void ha_master_info(struct ha_master *m, struct ha_master_info *out)
     };
 }
 
-void ha_master_each_slave(struct ha_master *m, void (*fn)(void *arg, const struct ha_slave_info *slave), void *arg)
+void ha_master_each_slave(struct ha_master *m, void (*fn)(void *arg, const struct ha_slave_info *slave),
+                          void *arg)
 {
     int64_t written = store_written(m->options.store);
     struct feed *f;
-    DL_FOREACH(m->feeds, f) {
+    DL_FOREACH (m->feeds, f) {
         if (f->state != FEED_RUNNING)
             continue;
         struct ha_slave_info info = {

@@ -33,7 +33,8 @@ struct feed {
     int64_t position; /* log offset behind the last frame begun */
     struct in_sync_slave sync;
     int64_t heard_ms, sent_ms, connected_ms;
-    bool suspected; /* silent for too long at the last tick: what came while this reactor was busy has one more round */
+    bool suspected; /* silent for too long at the last tick: what came while this reactor was busy has one
+                     * more round to be read */
     uint64_t bytes_sent, bytes_at_tick;
     int64_t bytes_per_s;
 };

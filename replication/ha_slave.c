@@ -34,7 +34,8 @@ struct ha_slave {
     struct reactor_timer *rest, *tick;
     struct buf in, out;
     int64_t since_ms; /* of this connection, then of the last bytes */
-    bool suspected;   /* silent for too long at the last tick: bytes that came while this reactor was busy have one more round */
+    bool suspected;   /* silent for too long at the last tick: what came while this reactor was busy has
+                       * one more round to be read */
     /* --- following --- */
     int64_t frame_left; /* body bytes still to come of the frame */
     int64_t position, reported, reported_ms;
@@ -109,8 +110,10 @@ static void stop_for_cut(struct ha_slave *s, int64_t offset, bool restart)
     disconnect(s);
     reactor_timer_stop(s->tick);
     s->state = HA_SLAVE_STOPPED;
-    errbuf_format(&s->problem, restart ? "the master's log begins at %" PRId64 ", this one ends before: it is begun anew there"
-                                       : "this log parts from the master's at %" PRId64 " and is cut there",
+    errbuf_format(&s->problem,
+                  restart ? "the master's log begins at %" PRId64
+                            ", this one ends before: it is begun anew there"
+                          : "this log parts from the master's at %" PRId64 " and is cut there",
                   offset);
     log_problem(s, LOG_WARN);
     changed(s);
@@ -210,7 +213,8 @@ static bool follow(struct ha_slave *s, int64_t offset)
     s->reported_ms = now_ms(s);
     s->problem.text[0] = '\0';
     if (s->logged.text[0] == '\0')
-        log_info("following master=%s from=%" PRId64 " greeted=%d", s->options.master, offset, (int)s->options.greet);
+        log_info("following master=%s from=%" PRId64 " greeted=%d", s->options.master, offset,
+                 (int)s->options.greet);
     buf_append_be64(&s->out, (uint64_t)offset);
     bool on = flush_out(s);
     if (on)
@@ -243,7 +247,8 @@ static bool act_on_greeting(struct ha_slave *s, const struct ha_greeting *g)
     struct store *store = s->options.store;
     struct epoch_list mine;
     epochs_copy(s->options.epochs, &mine);
-    struct epochs_log my_log = {.epochs = &mine, .begin = store_log_begin(store), .end = store_written(store)};
+    struct epochs_log my_log = {
+        .epochs = &mine, .begin = store_log_begin(store), .end = store_written(store)};
     struct epochs_log their_log = {.epochs = &g->epochs, .begin = g->log_begin, .end = g->log_end};
     struct errbuf why = {0};
     int64_t offset = 0;
@@ -278,9 +283,9 @@ static bool take_greeting(struct ha_slave *s)
     struct ha_greeting g;
     struct errbuf eb = {0};
     size_t used;
-    if (!ha_greeting_begins(buf_slice(&s->in))) {
-        return slave_rest(s, "the master does not exchange epochs: it speaks RocketMQ's plain stream (an Apache broker?)");
-    }
+    if (!ha_greeting_begins(buf_slice(&s->in)))
+        return slave_rest(
+            s, "the master does not exchange epochs: it speaks RocketMQ's plain stream (an Apache broker?)");
     int rc = ha_greeting_decode(buf_slice(&s->in), true, &g, &used, &eb);
     if (rc <= 0) {
         if (rc < 0)
@@ -292,8 +297,8 @@ static bool take_greeting(struct ha_slave *s)
     if (g.code != HA_OK)
         slave_rest(s, "refused by the master: %s", g.text);
     else if (g.file_bytes != store_log_file_bytes(s->options.store))
-        slave_rest(s, "mappedFileSizeCommitLog is %" PRId64 " on the master, but %" PRId64 " here", g.file_bytes,
-                   store_log_file_bytes(s->options.store));
+        slave_rest(s, "mappedFileSizeCommitLog is %" PRId64 " on the master, but %" PRId64 " here",
+                   g.file_bytes, store_log_file_bytes(s->options.store));
     else
         on = act_on_greeting(s, &g);
     ha_greeting_fini(&g);
@@ -314,12 +319,14 @@ static bool take_head(struct ha_slave *s)
     uint32_t n = get_be32(buf_data(&s->in) + 8);
     buf_consume(&s->in, HA_FRAME_HEAD);
     if (n > store_log_file_bytes(s->options.store) || offset < 0) {
-        return slave_rest(s, "what the master sends is no frame: offset %" PRId64 ", %" PRIu32 " bytes", offset, n);
+        return slave_rest(s, "what the master sends is no frame: offset %" PRId64 ", %" PRIu32 " bytes",
+                          offset, n);
     }
     if (offset != s->position && log_is_empty(s) && store_replica_position(s->options.store) == s->reported)
         s->position = offset; /* a plain master begins where it likes */
     if (offset != s->position) {
-        return slave_rest(s, "the master sends log offset %" PRId64 ", %" PRId64 " was to come", offset, s->position);
+        return slave_rest(s, "the master sends log offset %" PRId64 ", %" PRId64 " was to come", offset,
+                          s->position);
     }
     s->frame_left = n;
     s->master_end = offset + n;
@@ -441,14 +448,17 @@ static void on_tick(void *arg)
 {
     struct ha_slave *s = arg;
     int64_t now = now_ms(s), silent = now - s->since_ms;
-    bool connecting = s->state == HA_SLAVE_CONNECTING, connected = s->state == HA_SLAVE_GREETING || s->state == HA_SLAVE_FOLLOWING;
-    bool suspect = (connecting && silent >= s->options.connect_timeout_ms) || (connected && silent >= s->options.housekeeping_ms);
+    bool connecting = s->state == HA_SLAVE_CONNECTING,
+         connected = s->state == HA_SLAVE_GREETING || s->state == HA_SLAVE_FOLLOWING;
+    bool suspect = (connecting && silent >= s->options.connect_timeout_ms) ||
+                   (connected && silent >= s->options.housekeeping_ms);
     bool is_silent = suspect && s->suspected;
     s->suspected = suspect;
     if (is_silent && connecting)
         slave_rest(s, "cannot connect: no answer for %" PRId64 " ms", s->options.connect_timeout_ms);
     else if (is_silent)
-        slave_rest(s, "the master was silent for haHousekeepingInterval (%" PRId64 " ms)", s->options.housekeeping_ms);
+        slave_rest(s, "the master was silent for haHousekeepingInterval (%" PRId64 " ms)",
+                   s->options.housekeeping_ms);
     else if (s->state == HA_SLAVE_FOLLOWING && now - s->reported_ms >= s->options.heartbeat_ms)
         send_report(s, s->reported);
 }

@@ -66,7 +66,8 @@ void ha_greeting_encode(const struct ha_greeting *g, bool master, struct buf *ou
 /* --- reading --- */
 
 /* A string member that fits `size` with its end; absent counts as empty unless it is needed. */
-static int take_str(const struct cJSON *o, const char *name, bool needed, char *out, size_t size, struct errbuf *eb)
+static int take_str(const struct cJSON *o, const char *name, bool needed, char *out, size_t size,
+                    struct errbuf *eb)
 {
     struct slice s = json_member_str(o, name);
     if (s.len == 0 && needed)
@@ -83,7 +84,8 @@ static int take_i64(const struct cJSON *o, const char *name, int64_t max, int64_
 {
     int64_t v = json_member_i64(o, name, -1);
     if (v < 0 || v > max)
-        return errbuf_set(eb, ERR_PROTO, "\"%s\" of the greeting must be a number from 0 to %" PRId64, name, max);
+        return errbuf_set(eb, ERR_PROTO, "\"%s\" of the greeting must be a number from 0 to %" PRId64, name,
+                          max);
     *out = v;
     return 0;
 }
@@ -161,7 +163,8 @@ bool ha_greeting_begins(struct slice bytes)
     return n == 0 || memcmp(bytes.ptr, HA_GREETING_MAGIC, n) == 0;
 }
 
-int ha_greeting_decode(struct slice bytes, bool master, struct ha_greeting *out, size_t *used, struct errbuf *eb)
+int ha_greeting_decode(struct slice bytes, bool master, struct ha_greeting *out, size_t *used,
+                       struct errbuf *eb)
 {
     if (!ha_greeting_begins(bytes))
         return errbuf_set(eb, ERR_PROTO, "no greeting: it does not begin with CJMQHA and version 1");
@@ -169,7 +172,8 @@ int ha_greeting_decode(struct slice bytes, bool master, struct ha_greeting *out,
         return 0;
     uint32_t n = get_be32(bytes.ptr + HA_GREETING_MAGIC_BYTES);
     if (n > HA_GREETING_BYTES_MAX)
-        return errbuf_set(eb, ERR_TOOBIG, "a greeting of %" PRIu32 " bytes; at most %d are taken", n, HA_GREETING_BYTES_MAX);
+        return errbuf_set(eb, ERR_TOOBIG, "a greeting of %" PRIu32 " bytes; at most %d are taken", n,
+                          HA_GREETING_BYTES_MAX);
     if (bytes.len - HA_GREETING_HEAD < n)
         return 0;
     int rc = decode_body(slice_of(bytes.ptr + HA_GREETING_HEAD, n), master, out, eb);

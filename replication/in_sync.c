@@ -63,7 +63,8 @@ static void update_replicated(struct in_sync *s)
     }
 }
 
-void in_sync_add(struct in_sync *s, struct in_sync_slave *slave, int64_t acked, int64_t written, int64_t now_ms)
+void in_sync_add(struct in_sync *s, struct in_sync_slave *slave, int64_t acked, int64_t written,
+                 int64_t now_ms)
 {
     *slave = (struct in_sync_slave){.acked = acked, .progress_ms = now_ms};
     list_insert(s, slave);
@@ -81,7 +82,8 @@ void in_sync_remove(struct in_sync *s, struct in_sync_slave *slave)
     slave->in_step = false;
 }
 
-void in_sync_report(struct in_sync *s, struct in_sync_slave *slave, int64_t acked, int64_t written, int64_t now_ms)
+void in_sync_report(struct in_sync *s, struct in_sync_slave *slave, int64_t acked, int64_t written,
+                    int64_t now_ms)
 {
     if (acked > slave->acked) {
         list_remove(s, slave);

@@ -223,8 +223,9 @@ void wait_followed(struct node *slave, struct node *master)
            acked_min(master) != store_written(master->store)) {
         struct ha_slave_status st = node_status(slave);
         if (clock_mono_ms() > deadline)
-            fail_msg("slave at %" PRId64 " of %" PRId64 ", acked %" PRId64 ", state %d: %s", store_written(slave->store),
-                     store_written(master->store), acked_min(master), st.state, st.problem.text);
+            fail_msg("slave at %" PRId64 " of %" PRId64 ", acked %" PRId64 ", state %d: %s",
+                     store_written(slave->store), store_written(master->store), acked_min(master), st.state,
+                     st.problem.text);
         usleep(1000);
     }
 }

@@ -335,8 +335,8 @@ static void test_ha_peers_garbage_is_closed_and_disturbs_nobody(void **state)
     int good = peer_connect(n.port);
     peer_send_offset(good, 0);
     wait_slaves(&n, 1);
-    static const char *const garbage[] = {"GET / HTTP/1.1\r\n\r\n", "CJMQHA\0\2aaaaaaaa", "CJMQHA\0\1\xff\xff\xff\xff",
-                                          "CJMQHA\0\1\0\0\0\2[]"};
+    static const char *const garbage[] = {"GET / HTTP/1.1\r\n\r\n", "CJMQHA\0\2aaaaaaaa",
+                                          "CJMQHA\0\1\xff\xff\xff\xff", "CJMQHA\0\1\0\0\0\2[]"};
     static const size_t length[] = {18, 16, 12, 14};
     for (int i = 0; i < 4; i++) {
         int fd = peer_connect(n.port);
@@ -440,7 +440,7 @@ static void test_ha_peers_plain_master_is_followed(void **state)
     int64_t last_file = store_written(source.store) / 65536 * 65536;
     int fd = follow_played_master(&listen_fd);
     assert_int_equal(receive_offset(fd), 0); /* at once, not after an interval */
-    send_frame(fd, last_file, "", 0, 0);        /* a heartbeat that says where it goes on */
+    send_frame(fd, last_file, "", 0, 0);     /* a heartbeat that says where it goes on */
     send_log(fd, last_file);
     int64_t reported;
     while ((reported = receive_offset(fd)) < store_written(source.store))
@@ -502,7 +502,8 @@ static void test_ha_peers_broken_masters_are_left_with_a_reason(void **state)
         {0, 200, "no record"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        send_frame(fd, end + cases[i].offset_delta, garbage, cases[i].size, cases[i].size > 65536 ? 0 : cases[i].size);
+        send_frame(fd, end + cases[i].offset_delta, garbage, cases[i].size,
+                   cases[i].size > 65536 ? 0 : cases[i].size);
         wait_problem(&n, cases[i].problem);
         peer_assert_closed(fd);
         fd = peer_accept(listen_fd);

@@ -114,7 +114,8 @@ static void test_ha_stream_master_restarts_and_slave_goes_on(void **state)
         node_close(&m);
         WAIT_UNTIL(node_status(&a).state != HA_SLAVE_FOLLOWING);
         node_open(&m, false);
-        node_be_master(&m, unclean); /* what it lost of its log is nothing here: the epoch begins where the slave is */
+        node_be_master(
+            &m, unclean); /* what it lost of its log is nothing here: the epoch begins where the slave is */
     }
     wait_followed(&a, &m);
     replica_fixture_assert_same(a.store, m.store, 300);

@@ -19,7 +19,8 @@ static struct ha_greeting slaves_greeting(void)
                             .group = "jmq102",
                             .cluster = "Default \"Cluster\"",
                             .address = "192.168.1.5:50088"};
-    epoch_list_push(&g.epochs, &(struct epoch){.term = 1, .id = 0x0123456789abcdef, .owner = "192.168.1.2:50088"});
+    epoch_list_push(&g.epochs,
+                    &(struct epoch){.term = 1, .id = 0x0123456789abcdef, .owner = "192.168.1.2:50088"});
     epoch_list_push(&g.epochs, &(struct epoch){.term = 1764344625000, .restart = 3, .begin = 99, .id = 1});
     return g;
 }
@@ -114,12 +115,15 @@ static void test_ha_greeting_malformed_is_refused_with_a_reason(void **state)
         {"{\"group\":\"g\",\"tailBytes\":1,\"tailBegin\":1,\"tailCrc\":4294967296}", "\"tailCrc\""},
         {"{\"group\":\"g\",\"tailBytes\":0}", "\"address\""},
         {"{\"group\":\"g\",\"tailBytes\":0,\"address\":\"a:1\"}", "\"logBegin\""},
-        {"{\"group\":\"g\",\"tailBytes\":0,\"address\":\"a:1\",\"logBegin\":2,\"logEnd\":1,\"fileBytes\":1}", "behind"},
-        {"{\"group\":\"g\",\"tailBytes\":0,\"address\":\"a:1\",\"logBegin\":1,\"logEnd\":1,\"fileBytes\":1}", "line 1"},
+        {"{\"group\":\"g\",\"tailBytes\":0,\"address\":\"a:1\",\"logBegin\":2,\"logEnd\":1,\"fileBytes\":1}",
+         "behind"},
+        {"{\"group\":\"g\",\"tailBytes\":0,\"address\":\"a:1\",\"logBegin\":1,\"logEnd\":1,\"fileBytes\":1}",
+         "line 1"},
         {"{\"group\":\"g\",\"tailBytes\":0,\"address\":\"a:1\",\"logBegin\":1,\"logEnd\":1,\"fileBytes\":1,"
          "\"epochs\":\"cjmq epochs 1\\n1 0 0 12 x\\n\"}",
          "line 2: ID"},
-        {"{\"group\":\"a-name-of-more-than-one-hundred-and-twenty-seven-bytes-which-no-broker-can-have-as-its-group-because-the-"
+        {"{\"group\":\"a-name-of-more-than-one-hundred-and-twenty-seven-bytes-which-no-broker-can-have-as-"
+         "its-group-because-the-"
          "document-refuses-it-and-so-do-we\",\"tailBytes\":0}",
          "longer than 127"},
     };

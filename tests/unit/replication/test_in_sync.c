@@ -154,7 +154,8 @@ static void test_in_sync_replicated_never_exceeds_what_copies_have(void **state)
             else if (present[i] && random() % 50 == 0)
                 in_sync_remove(&s, &slave[i]), present[i] = false;
             else if (present[i])
-                in_sync_report(&s, &slave[i], slave[i].acked + random() % (written - slave[i].acked + 1), written, now);
+                in_sync_report(&s, &slave[i], slave[i].acked + random() % (written - slave[i].acked + 1),
+                               written, now);
             if (random() % 5 == 0)
                 in_sync_tick(&s, written, now);
             unsigned in_step = 0, count = 0;
@@ -162,7 +163,8 @@ static void test_in_sync_replicated_never_exceeds_what_copies_have(void **state)
             for (int k = 0; k < SLAVES; k++) {
                 count += present[k];
                 in_step += present[k] && slave[k].in_step;
-                have += present[k] && slave[k].acked >= s.replicated; /* a tick may have put it out of step since */
+                have += present[k] &&
+                        slave[k].acked >= s.replicated; /* a tick may have put it out of step since */
             }
             assert_int_equal(s.count, count);
             assert_int_equal(s.in_step, in_step);
