@@ -25,7 +25,9 @@
     X(ERR_STATE, -16, "not possible in this state")                                        \
     X(ERR_CONFLICT, -17, "conflicts with a newer version")                                 \
     X(ERR_CONNECT, -18, "cannot connect")                                                  \
-    X(ERR_REMOTE, -19, "refused by the peer")
+    X(ERR_REMOTE, -19, "refused by the peer")                                              \
+    X(ERR_NO_REPLICA, -20, "no other broker has it")                                       \
+    X(ERR_REPLICA_TIMEOUT, -21, "no other broker confirmed it in time")
 
 enum {
 #define ERR_ENUM(name, value, text) name = value,

@@ -433,7 +433,9 @@ static void on_signals_readable(void *arg, int events)
 
 void program_on_signals(struct reactor *r, reactor_fn stop_fn, reactor_fn reopen_fn, void *arg)
 {
-    static struct signals signals; /* of the process, like the signals themselves */
+    static struct signals signals = {.fd = -1}; /* of the process, like the signals themselves */
+    if (signals.fd >= 0)
+        close(signals.fd); /* the reactor that watched it is gone */
     signal(SIGPIPE, SIG_IGN);
     sigset_t set;
     sigemptyset(&set);

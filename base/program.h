@@ -42,7 +42,8 @@ void program_pidfile_remove(const char *path);
 
 /* Ignores SIGPIPE; calls stop_fn(arg) once on the reactor's thread at the first SIGTERM or SIGINT, reopen_fn(arg) at each SIGHUP (may
  * be NULL); SIGHUP never ends the program, started with nohup or without.
- * Call on the thread that runs `r`, before other threads start. */
+ * Call on the thread that runs `r`, before other threads start; again, when that reactor was freed and another takes its
+ * place: what came in between is told then. */
 void program_on_signals(struct reactor *r, reactor_fn stop_fn, reactor_fn reopen_fn, void *arg);
 
 #endif

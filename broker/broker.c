@@ -14,9 +14,11 @@
 #include "broker/longpoll.h"
 #include "broker/registry_link.h"
 #include "broker/request_reply.h"
+#include "broker/role.h"
 #include "broker/rocketmq/frontend.h"
 #include "broker/send.h"
 #include "broker/transactions.h"
+#include "replication/epochs.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -50,16 +52,31 @@ static void store_options_fill(const struct broker_settings *s, struct store_opt
     o->zero_fill = s->commitLogZeroFill == BROKER_ZERO_FILL_ON
                    || (s->commitLogZeroFill == BROKER_ZERO_FILL_AUTO && o->flush == FLUSH_SYNC);
     o->page_drop_behind_bytes = s->pageDropBehindBytes;
+    /* Until role.h says who is master, nobody writes. */
+    o->replica = true;
+    o->replica_why = "this broker has not taken its role yet";
 }
 
-static int open_store(struct broker *b, struct errbuf *eb)
+static int open_store(struct broker *b, bool *clean_stop, struct errbuf *eb)
 {
     struct store_options options;
     struct store_recovery_report report = {0};
     store_options_fill(&b->settings, &options);
+    if (b->restart.log == LOG_CUT)
+        options.cut_at = b->restart.offset;
+    else if (b->restart.log == LOG_ANEW)
+        options.restart_at = b->restart.offset;
     int err = store_open(&options, &b->store, &report, eb);
     if (err != 0)
         return err;
+    b->restart = (struct broker_restart){0};
+    *clean_stop = report.clean_stop;
+    if (report.bytes_cut > 0) {
+        b->cut_bytes = report.bytes_cut;
+        b->cut_path = mem_strdup(report.cut_path);
+        log_warn("the log was cut where it differs from the master's bytes=%" PRId64 " kept=%s", report.bytes_cut,
+                 report.cut_path);
+    }
     if (report.clean_stop)
         log_info("store opened after a clean stop path=%s log=%" PRId64 "..%" PRId64 " took=%" PRId64 " ms",
                  options.root_dir, report.log_begin, report.log_end, report.millis);
@@ -153,6 +170,10 @@ static int start_reactors(struct broker *b, struct errbuf *eb)
 {
     int err = reactor_start(b->control);
     b->control_runs = err == 0;
+    if (err == 0) {
+        err = reactor_start(b->replication);
+        b->replication_runs = err == 0;
+    }
     for (; err == 0 && b->lanes_running < b->lane_count; b->lanes_running++) {
         err = reactor_start(b->lanes[b->lanes_running].reactor);
         if (err != 0)
@@ -172,6 +193,11 @@ static void stop_reactors(struct broker *b)
         reactor_stop(b->control);
         reactor_join(b->control);
         b->control_runs = false;
+    }
+    if (b->replication_runs) {
+        reactor_stop(b->replication);
+        reactor_join(b->replication);
+        b->replication_runs = false;
     }
 }
 
@@ -275,19 +301,27 @@ static int start_parts(struct broker *b, struct errbuf *eb)
         return err;
     b->announce = (struct reactor_task){.fn = announce_topics, .arg = b};
     b->control = reactor_new("control", (unsigned)b->settings.reactorThreads);
+    b->replication = reactor_new("replication", (unsigned)b->settings.reactorThreads + 1);
+    b->boot_id = clock_wall_ms();
+    bool clean_stop = false;
     b->identity = identity_new(&b->settings, eb);
     if (b->identity == NULL)
         return ERR_INVAL;
-    err = open_store(b, eb);
+    err = open_store(b, &clean_stop, eb);
+    if (err == 0)
+        err = epochs_open(b->settings.storePathRootDir, &b->epochs, eb);
     if (err == 0)
         err = open_tables(b, eb);
     if (err != 0)
         return err;
     make_lanes(b);
+    b->role = role_new(b, clean_stop);
     b->housekeeping = housekeeping_new(b);
     b->transactions = transactions_new(b, rocketmq_ask_transaction);
     b->replies = request_replies_new(b);
     err = start_reactors(b, eb);
+    if (err == 0)
+        err = role_start(b->role, eb);
     if (err == 0) {
         transactions_start(b->transactions);
         err = start_server(b, eb);
@@ -321,10 +355,31 @@ void broker_ask_stop(struct broker *b)
     reactor_stop(b->housekeeper);
 }
 
+void broker_ask_restart(struct broker *b, enum broker_log_change log, int64_t offset)
+{
+    b->restart = (struct broker_restart){.wanted = true, .log = log, .offset = offset};
+    reactor_stop(b->housekeeper);
+}
+
+bool broker_prepare_restart(struct broker *b)
+{
+    struct broker next = {
+        .restart = b->restart,
+        .settings = b->settings,
+        .setting_defs = b->setting_defs,
+        .setting_count = b->setting_count,
+    };
+    next.restart.wanted = false;
+    bool wanted = b->restart.wanted;
+    *b = next;
+    return wanted;
+}
+
 void broker_stop(struct broker *b)
 {
     if (b->control_runs)
         stop_control(b);
+    role_stop(b->role);
     transactions_stop(b->transactions);
     for (unsigned i = 0; i < b->lanes_running; i++)
         reactor_call(b->lanes[i].reactor, drain_lane, &b->lanes[i]);
@@ -337,12 +392,17 @@ void broker_stop(struct broker *b)
         free_lanes(b);
     if (b->control != NULL)
         reactor_free(b->control);
+    if (b->replication != NULL)
+        reactor_free(b->replication);
     transactions_settle(b->transactions);
     close_tables(b);
     if (b->store != NULL)
         store_close(b->store);
     if (b->offsets != NULL)
         offset_table_close(b->offsets); /* behind the log: what it says is on the disk */
+    role_free(b->role);
+    if (b->epochs != NULL)
+        epochs_close(b->epochs);
     send_shared_free(b->sends); /* the store's flusher called into it */
     if (b->identity != NULL)
         identity_free(b->identity);
@@ -351,5 +411,6 @@ void broker_stop(struct broker *b)
     transactions_free(b->transactions);
     request_replies_free(b->replies);
     free(b->server_reactors);
+    free(b->cut_path);
     pthread_mutex_destroy(&b->settings_mutex);
 }

@@ -5,6 +5,7 @@
  *   control    registry link, documents, console: loop `control`. "Reactor 0" in the tables' headers (the one
  * thread that applies documents)
  *              means this one
+ *   replication  the log's way to slaves or from the master: loop `replication`
  *   io-0..n    the clients' connections: loops `lanes[i].reactor`; a connection belongs to one lane from
  * accept to close
  *   store-*    the store's own (flusher, index, clean-up)
@@ -30,7 +31,9 @@
 #include <stdatomic.h>
 
 struct console;
+struct epochs;
 struct registry_link;
+struct role;
 struct send_lane;
 struct fetch_lane;
 struct longpoll;
@@ -45,13 +48,23 @@ struct broker_lane {
     struct stats_lane *stats;  /* stats.h: counters */
 };
 
+/* How the next start in this process opens its store; see store_options. Survives broker_stop(). */
+struct broker_restart {
+    bool wanted;
+    enum broker_log_change { LOG_AS_IT_IS, LOG_CUT, LOG_ANEW } log;
+    int64_t offset; /* where it is to end, or to begin, empty */
+};
+
 struct broker {
+    struct broker_restart restart; /* what was asked for; taken over by the next start */
     struct broker_settings settings; /* effective; numbers and booleans may change by UPDATE_BROKER_CONFIG */
     struct setting_def *setting_defs;
     size_t setting_count;
     pthread_mutex_t settings_mutex; /* one change of settings at a time */
 
     struct identity *identity;
+    struct role *role;
+    struct epochs *epochs; /* replication/epochs.h */
     struct store *store;
     struct topic_table *topics;
     struct group_table *groups;
@@ -62,6 +75,7 @@ struct broker {
 
     struct reactor *housekeeper; /* main thread */
     struct reactor *control;
+    struct reactor *replication; /* the HA stream, in either direction; it may wait for the disk */
     struct broker_lane *lanes;
     unsigned lane_count;
     struct send_shared *sends;         /* send.h: what the lanes share */
@@ -76,18 +90,21 @@ struct broker {
     struct console *console;
 
     int64_t boot_wall_ms; /* when it began to serve */
+    int64_t boot_id;      /* another one after each start */
+    char *cut_path;       /* owned: the file with what this start cut off the log; NULL: nothing */
+    int64_t cut_bytes;
 
     /* --- broker.c --- */
     struct reactor **server_reactors;
     unsigned lanes_running;
-    bool control_runs;
+    bool control_runs, replication_runs;
     struct reactor_task announce; /* topics changed: tells the registry link, on b->control */
     atomic_bool announce_posted;
 };
 
 /* Assembles and starts everything from `b->settings` (finished by broker_settings_finish): tables, store,
  * threads, server, registry link, console. On return clients are served. On the main thread; `b` is zeroed
- * but for settings, setting_defs, setting_count and housekeeper (owned from now on; made by the caller, who
+ * but for settings, setting_defs, setting_count, restart and housekeeper (owned from now on; made by the caller, who
  * wants its signals there before other threads start). 0, or ERR_* with a sentence for the operator in eb;
  * what had been started is stopped again. */
 int broker_start(struct broker *b, struct errbuf *eb);
@@ -95,6 +112,12 @@ int broker_start(struct broker *b, struct errbuf *eb);
 void broker_run(struct broker *b);
 /* Makes broker_run() return. Any thread, also a signal's callback. */
 void broker_ask_stop(struct broker *b);
+/* The same, after which the caller of broker_run() stops this broker and starts it anew in the same process, with another role or
+ * a log that was cut at `offset`, or is empty and begins there. Any thread. */
+void broker_ask_restart(struct broker *b, enum broker_log_change log, int64_t offset);
+/* After broker_stop(): makes `b` ready for another broker_start() with the same settings. True when that is what was asked for; false:
+ * the broker is to end. */
+bool broker_prepare_restart(struct broker *b);
 /* Stops in the reverse order of start: console, registry link, no new requests, what is parked is answered or
  * dropped, tables saved, store closed. Main thread, after broker_run(). */
 void broker_stop(struct broker *b);

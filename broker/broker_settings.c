@@ -78,6 +78,7 @@ static int find_port(struct broker_settings *s, struct errbuf *eb)
     s->listenPort = net_addr_port(&addr);
     s->fastListenPort = s->fastListenPort < 0 ? 0 : s->fastListenPort;
     s->telnetPort = s->telnetPort < 0 ? 0 : s->telnetPort;
+    s->haListenPort = s->haListenPort < 0 ? 0 : s->haListenPort;
     return 0;
 }
 
@@ -101,6 +102,16 @@ static int check_address(const char *name, const char *value, struct errbuf *eb)
     if (*value != '\0' && net_addr_parse(slice_str(text), &addr, &why) == 0)
         return 0;
     return errbuf_set(eb, ERR_INVAL, "%s=%s is no address: %s", name, value, why.text);
+}
+
+static int check_master_address(const char *value, struct errbuf *eb)
+{
+    const char *colon = strrchr(value, ':');
+    int64_t port = 0;
+    if (*value == '\0' || (colon != NULL && colon != value && slice_to_i64(slice_str(colon + 1), &port) == 0 && port > 1
+                           && port <= 65535))
+        return 0;
+    return errbuf_set(eb, ERR_INVAL, "haMasterAddress=%s: host:port of the master's haListenPort was expected", value);
 }
 
 static int check_delete_when(const char *text, struct errbuf *eb)
@@ -127,6 +138,7 @@ static int check_ports(const struct broker_settings *s, struct errbuf *eb)
         {"listenPort", s->listenPort},
         {"fastListenPort", s->fastListenPort},
         {"telnetPort", s->telnetPort},
+        {"haListenPort", s->haListenPort},
     };
     for (size_t i = 1; i < sizeof ports / sizeof ports[0]; i++) {
         for (size_t k = 0; k < i; k++) {
@@ -207,6 +219,8 @@ int broker_settings_finish(struct broker_settings *s, struct errbuf *eb)
     err = check_address("brokerIP1", s->brokerIP1, eb);
     if (err == 0)
         err = check_address("brokerIP2", s->brokerIP2, eb);
+    if (err == 0)
+        err = check_master_address(s->haMasterAddress, eb);
     if (err == 0)
         err = check_delete_when(s->deleteWhen, eb);
     return err == 0 ? check_combinations(s, eb) : err;

@@ -101,7 +101,23 @@
     I(replyPushTimeoutMs, 10000, 100, 600000, "ms", "wait this long for the requester to take its reply")                       \
     I(repliesHeldBytesMax, 67108864, 65536, 68719476736, "bytes", "memory for replies on their way to requesters")              \
     B(slaveReadEnable, "false", "suggest slaves to slow consumers")                                                            \
-    I(haListenPort, -1, -1, 65535, "port", "replication port; -1: listenPort + 1")
+    /* replication */                                                                                                            \
+    I(haListenPort, -1, -1, 65535, "port", "port for slaves; -1: listenPort + 1; 0: any free port")                            \
+    S(haMasterAddress, "", "slave: host:port of its master's haListenPort; empty: from the registry")                           \
+    I(inSyncReplicas, 2, 1, 32, "", "SYNC_MASTER, SYNCHRONOUS: brokers, the master included, that have a message before it is acknowledged") \
+    B(enableAutoInSyncReplicas, "false", "fall back to asynchronous, with success replies, while too few slaves are in step; false: the reply is SLAVE_NOT_AVAILABLE then") \
+    I(slaveTimeout, 3000, 1, 600000, "ms", "answer FLUSH_SLAVE_TIMEOUT after this; a slave that makes no progress for so long is not in step") \
+    I(haSlaveFallbehindMax, 268435456, 1, 1099511627776, "bytes", "a slave further behind is not in step")                      \
+    I(haSlaveCatchUpBytes, 1048576, 0, 1099511627776, "bytes", "a slave comes into step when it is no further behind than this") \
+    I(haTransferBatchSize, 32768, 512, 16777216, "bytes", "log bytes in one frame to a slave")                                  \
+    I(haSendHeartbeatInterval, 5000, 100, 600000, "ms", "say so often that the connection lives")                               \
+    I(haHousekeepingInterval, 20000, 200, 3600000, "ms", "close a replication connection that is silent for so long")           \
+    I(haReconnectInterval, 500, 10, 600000, "ms", "slave: pause before it connects again")                                      \
+    I(haSlavesMax, 16, 1, 1000, "", "replication connections at once")                                                          \
+    I(slaveSyncInterval, 200, 10, 600000, "ms", "slave: take over topics, groups and consumer offsets of a CJMQ master this often") \
+    I(slaveSyncIntervalPlain, 10000, 100, 600000, "ms", "the same from a RocketMQ master, which sends all of them each time")  \
+    I(handoverTimeout, 2000, 0, 600000, "ms", "promotion while both live: the old master and the new one give the log so long to come across") \
+    I(groupProbeTimeout, 300, 10, 60000, "ms", "before it accepts writes, a master waits this long for what its group knows of a newer one")
 
 struct broker_settings {
 #define SETTING_FIELD_S(name, def, help) char *name;

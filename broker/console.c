@@ -9,6 +9,7 @@
 #include "broker/documents.h"
 #include "broker/monitor.h"
 #include "broker/registry_link.h"
+#include "broker/role.h"
 #include "cluster/access.h"
 #include "cluster/broker_document.h"
 #include "cluster/cluster_status.h"
@@ -20,7 +21,7 @@
 #define LOG_COMPONENT "console"
 #include "base/log.h"
 
-enum { OWN_COMMANDS = 4, COMMANDS = DOCUMENT_COMMAND_COUNT + OWN_COMMANDS };
+enum { OWN_COMMANDS = 5, COMMANDS = DOCUMENT_COMMAND_COUNT + OWN_COMMANDS };
 
 struct console {
     struct broker *broker;
@@ -228,6 +229,14 @@ static void on_topics(struct telnet_call *call, void *arg)
     buf_fini(&text);
 }
 
+static void on_replication(struct telnet_call *call, void *arg)
+{
+    struct buf text = {0};
+    role_describe(((struct console *)arg)->broker->role, &text);
+    telnet_reply_text_slice(call, buf_slice(&text));
+    buf_fini(&text);
+}
+
 /* --- start and stop --- */
 
 static void fill_commands(struct console *c)
@@ -254,6 +263,11 @@ static void fill_commands(struct console *c)
          .usage = "topics",
          .help = "the topics that this broker serves",
          .handler = on_topics,
+         .arg = c},
+        {.name = "replication",
+         .usage = "replication",
+         .help = "this broker as master or slave: epoch, who follows, who is in step, what is missing",
+         .handler = on_replication,
          .arg = c},
     };
     document_commands_init(&c->documents, &DOCUMENT_OPS, c, c->commands);

@@ -313,6 +313,41 @@ int group_table_delete(struct group_table *g, struct slice name)
     return group != NULL ? 0 : ERR_NOTFOUND;
 }
 
+static bool is_system_group(const char *name)
+{
+    for (size_t i = 0; i < sizeof SYSTEM_GROUPS / sizeof SYSTEM_GROUPS[0]; i++)
+        if (strcmp(name, SYSTEM_GROUPS[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Replaces the table by the master's, but keeps the groups that every broker has. */
+static void replace_locked(struct group_table *g, struct subscription_group_table *master)
+{
+    struct group *group, *next;
+    HASH_ITER(hh, g->groups, group, next)
+    {
+        if (!is_system_group(group->config.name))
+            group_free_locked(g, group);
+    }
+    for (unsigned i = 0; i < master->count && HASH_COUNT(g->groups) < g->groups_max; i++)
+        take_locked(g, &master->items[i]);
+    changed_locked(g);
+}
+
+int group_table_take_master(struct group_table *g, struct slice json, struct errbuf *eb)
+{
+    struct subscription_group_table master = {0};
+    int err = subscription_group_table_parse(json, &master, eb);
+    if (err != 0)
+        return err;
+    pthread_mutex_lock(&g->mutex);
+    replace_locked(g, &master);
+    pthread_mutex_unlock(&g->mutex);
+    subscription_group_table_fini(&master);
+    return 0;
+}
+
 int group_table_print_one(struct group_table *g, struct slice name, struct buf *out)
 {
     pthread_mutex_lock(&g->mutex);

@@ -32,6 +32,9 @@ int group_table_find_or_create(struct group_table *g, struct slice name, struct 
  * wrong, ERR_LIMIT. */
 int group_table_put_json(struct group_table *g, struct slice json, struct errbuf *eb);
 int group_table_delete(struct group_table *g, struct slice name);
+/* A slave takes its master's groups over, and drops those that the master does not have: `json` is the shape of
+ * subscriptionGroup.json. Saved by the next group_table_save(). 0 or ERR_PROTO. */
+int group_table_take_master(struct group_table *g, struct slice json, struct errbuf *eb);
 /* Writes the file if the table has what it has not; a failure is logged and leaves it to the next call. Groups
  * created by first use wait for this. Blocks for the disk. */
 void group_table_save(struct group_table *g);

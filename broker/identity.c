@@ -1,8 +1,8 @@
 /* identity.c - the broker's place in the cluster.
  * Threads: changes on the control thread; `access` is read by every send and pull, the rest is copied out
  * under a mutex.
- * Invariants: 1. `access` is what view.role and view.permission allow, or 0 while pending. 2. A broker with
- * brokerName never takes its place from a document. */
+ * Invariants: 1. `access` is what view.role and view.permission allow, or 0 while pending; without writing while
+ * `held` says why. 2. A broker with brokerName never takes its place from a document. */
 #include "broker/identity.h"
 
 #include "base/mem.h"
@@ -31,6 +31,7 @@ struct identity {
     pthread_mutex_t mutex;
     /* --- mutex --- */
     struct identity_view view;
+    struct errbuf held; /* why nobody may write; empty: nothing holds */
 };
 
 static void copy_text(char *out, size_t size, const char *text)
@@ -78,12 +79,18 @@ static void place_alone(const struct broker_settings *settings, struct identity_
     v->sync_mode = CLUSTER_SYNC_UNSET;
 }
 
+static void access_set_locked(struct identity *id)
+{
+    unsigned bits = id->view.pending ? 0 : (unsigned)cluster_perm_bits(id->view.role, id->view.permission);
+    if (id->held.text[0] != '\0')
+        bits &= ~(unsigned)PERM_BIT_WRITE;
+    atomic_store_explicit(&id->access, bits, memory_order_release);
+}
+
 static void view_set_locked(struct identity *id, const struct identity_view *view)
 {
     id->view = *view;
-    atomic_store_explicit(&id->access,
-                          view->pending ? 0 : (unsigned)cluster_perm_bits(view->role, view->permission),
-                          memory_order_release);
+    access_set_locked(id);
 }
 
 struct identity *identity_new(const struct broker_settings *settings, struct errbuf *eb)
@@ -140,6 +147,8 @@ void identity_explain(const struct identity *id, unsigned wanted, const char *to
 {
     struct identity_view v;
     identity_view(id, &v);
+    struct errbuf held;
+    identity_held(id, &held);
     if (v.pending) {
         (void)errbuf_set(
             eb, ERR_PERM,
@@ -148,8 +157,30 @@ void identity_explain(const struct identity *id, unsigned wanted, const char *to
             v.addr, topic);
         return;
     }
+    if ((wanted & PERM_BIT_WRITE) != 0 && v.role == CLUSTER_ROLE_MASTER && held.text[0] != '\0') {
+        (void)errbuf_set(eb, ERR_PERM, "the broker[%s] %s takes no messages now: %.250s; topic %s", v.addr, v.name,
+                         held.text, topic);
+        return;
+    }
     struct access_broker self = {v.addr, v.name, v.role, v.permission};
     access_check_broker(&self, (wanted & PERM_BIT_WRITE) != 0, slice_str(topic), eb);
+}
+
+void identity_hold(struct identity *id, const char *why)
+{
+    pthread_mutex_lock(&id->mutex);
+    errbuf_format(&id->held, "%s", why != NULL ? why : "");
+    access_set_locked(id);
+    pthread_mutex_unlock(&id->mutex);
+}
+
+bool identity_held(const struct identity *id, struct errbuf *why)
+{
+    pthread_mutex_t *mutex = (pthread_mutex_t *)&id->mutex;
+    pthread_mutex_lock(mutex);
+    *why = id->held;
+    pthread_mutex_unlock(mutex);
+    return why->text[0] != '\0';
 }
 
 static bool same_place(const struct identity_view *a, const struct identity_view *b)

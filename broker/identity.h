@@ -8,6 +8,9 @@
  * master below (RocketMQ's). While such a broker has registries but has not heard of their documents yet it
  * serves nobody: a broker that was given NONE must not serve for its first moments.
  *
+ * What is written must have one master: identity_hold() keeps producers off until role.h says that this broker is
+ * it.
+ *
  * Threads: identity_apply_document() on reactor 0; everything else from any thread (one atomic load on the
  * hot path). */
 #ifndef CJMQ_BROKER_IDENTITY_H
@@ -51,6 +54,11 @@ const struct net_addr *identity_store_host(const struct identity *id);
  * forbidden: its permission is NONE, topic T needs WRITE; use the master or let an operator change the
  * permission with 'broker set'". */
 void identity_explain(const struct identity *id, unsigned wanted, const char *topic, struct errbuf *eb);
+/* Until it is called with NULL, no message is accepted, whatever role and permission allow, and `why` is told to
+ * clients. Any thread; what is being appended at this moment is store_set_replica()'s matter. */
+void identity_hold(struct identity *id, const char *why);
+/* Whether it is held, and why. */
+bool identity_held(const struct identity *id, struct errbuf *why);
 /* Takes over this broker's entry of a new broker document (NULL: the registries have none, or none was
  * reached in time). Returns true when anything that clients or the registry see changed. A changed role
  * (master/slave) is taken over too. */

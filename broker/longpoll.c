@@ -293,6 +293,17 @@ void longpoll_notify(struct longpoll *l, struct store_queue *queue)
     }
 }
 
+void longpoll_recheck(struct longpoll *l)
+{
+    struct held_queue *q, *next;
+    HASH_ITER(hh, l->queues, q, next)
+    {
+        /* All wait for the same end but those that came with an older one, which are answered just as well. */
+        if (store_queue_max(q->queue) > HELD_OF(q->list.next, in_queue)->offset)
+            wake_queue(l, q->queue);
+    }
+}
+
 void longpoll_drop_owner(struct longpoll *l, struct held_owner *owner)
 {
     while (owner->count > 0)

@@ -49,6 +49,9 @@ struct held_owner {
 int longpoll_hold(struct longpoll *l, struct held *h);
 /* Messages of `queue` have become visible. From the lane that appended them. */
 void longpoll_notify(struct longpoll *l, struct store_queue *queue);
+/* Messages of any queue may have become visible, nobody knows of which (a slave's log grew): looks at all queues that
+ * pulls wait for. On the lane's reactor. */
+void longpoll_recheck(struct longpoll *l);
 /* Ends all pulls of an owner with HELD_DROPPED. */
 void longpoll_drop_owner(struct longpoll *l, struct held_owner *owner);
 /* Ends all with HELD_TIMEOUT and holds no more: a client that is answered before its connection closes carries on at once, while some wait

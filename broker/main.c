@@ -19,7 +19,7 @@
 struct daemon {
     struct broker broker;
     char *log_path, *pid_path; /* owned */
-    bool pid_written;
+    bool pid_written, stop_asked;
 };
 
 static int open_log(const struct daemon *d, struct errbuf *eb)
@@ -53,6 +53,7 @@ static void on_stop_signal(void *arg)
 {
     struct daemon *d = arg;
     log_info("stop asked for by a signal");
+    d->stop_asked = true;
     signal(SIGTERM, on_second_signal);
     signal(SIGINT, on_second_signal);
     sigset_t both;
@@ -101,14 +102,18 @@ static int run(struct daemon *d, struct errbuf *eb)
         return err;
     d->pid_written = true;
     raise_descriptor_limit(&b->settings);
-    b->housekeeper = reactor_new("housekeeper", UINT_MAX);
-    program_on_signals(b->housekeeper, on_stop_signal, on_reopen_signal, d);
-    err = broker_start(b, eb);
-    if (err != 0)
-        return err;
-    announce(b);
-    broker_run(b);
-    broker_stop(b);
+    bool again;
+    do {
+        b->housekeeper = reactor_new("housekeeper", UINT_MAX);
+        program_on_signals(b->housekeeper, on_stop_signal, on_reopen_signal, d);
+        err = broker_start(b, eb);
+        if (err != 0)
+            return err;
+        announce(b);
+        broker_run(b);
+        broker_stop(b);
+        again = broker_prepare_restart(b);
+    } while (again && !d->stop_asked);
     log_info("the broker stopped");
     return 0;
 }

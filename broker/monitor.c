@@ -11,6 +11,7 @@
 #include "base/json_dialect.h"
 #include "base/mem.h"
 #include "broker/broker.h"
+#include "broker/role.h"
 #include "telnet/telnet_call.h"
 
 #include <stdio.h>
@@ -152,8 +153,8 @@ static int run_state(struct broker *b, const struct monitor_args *a, struct buf 
     static const char *const WORDS[] = {"WRITABLE", "DISK_FULL", "FAILED"};
     identity_view(b->identity, &self);
     enum store_state state = store_state(b->store, &why);
-    buf_printf(out, "[{\"broker\":\"%s\",\"onlineReplicas\":0,\"store\":\"%s\",\"reason\":", self.addr,
-               WORDS[state]);
+    buf_printf(out, "[{\"broker\":\"%s\",\"onlineReplicas\":%u,\"store\":\"%s\",\"reason\":", self.addr,
+               role_online_slaves(b->role), WORDS[state]);
     json_append_string(out, slice_str(why.text));
     buf_append_str(out, "}]");
     return 0;
@@ -161,10 +162,17 @@ static int run_state(struct broker *b, const struct monitor_args *a, struct buf 
 
 static int run_reps(struct broker *b, const struct monitor_args *a, struct buf *out, struct errbuf *eb)
 {
-    (void)b;
     (void)a;
     (void)eb;
-    buf_append_str(out, "false");
+    buf_append_str(out, role_online_slaves(b->role) > 0 ? "true" : "false");
+    return 0;
+}
+
+static int run_replication(struct broker *b, const struct monitor_args *a, struct buf *out, struct errbuf *eb)
+{
+    (void)a;
+    (void)eb;
+    role_print(b->role, out);
     return 0;
 }
 
@@ -369,6 +377,7 @@ static const struct monitor_row MONITOR_TABLE[] = {
     {"exec", "", run_exec},
     {"state", "", run_state},
     {"reps", "", run_reps},
+    {"replication", "", run_replication},
     {"role", "", run_role},
     {"version", "", run_version},
     {"info", "", run_info},
@@ -389,7 +398,7 @@ const char *monitor_sub_words(void)
 
 const char *monitor_usage(void)
 {
-    return "monitor -i stat|perf|exec|state|reps|role|version|info|config|session\n"
+    return "monitor -i stat|perf|exec|state|reps|replication|role|version|info|config|session\n"
            "monitor -i client|closeproducer|closeconsumer -a APP\n"
            "monitor -i offsetinfo -t TOPIC -a APP -q QUEUE\n"
            "monitor -i resetoffset -t TOPIC -a APP -q QUEUE -l OFFSET | -l MILLISECONDS -b";

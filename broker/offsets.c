@@ -4,7 +4,8 @@
  * RocketMQ writes them.
  * Threads: any; one mutex for the table, a second one so that two savers do not write the file at once.
  * Invariants: 1. offsets[q] is -1 or what was last committed for queue q. 2. `changes` grows with every
- * change; the file holds the table as of `saved_changes`. */
+ * change; the file holds the table as of `saved_changes`. 3. A row's `changed` is the count of its last change, so
+ * that a slave is sent only what it lacks. */
 #include "broker/offsets.h"
 
 #include "base/json_dialect.h"
@@ -27,6 +28,8 @@ enum { QUEUE_ID_MAX = 65535, NAME_PAIR_MAX = 1024 };
 struct offset_row {
     int64_t *offsets; /* owned; by queue id */
     int32_t count;
+    uint64_t changed;
+    uint64_t local; /* `changed` of the last commit that the master has not been told; 0: none */
     size_t topic_len;
     UT_hash_handle hh;
     char key[]; /* "topic@group", zero-terminated */
@@ -41,7 +44,9 @@ struct offset_table {
     struct offset_row *rows;
     int64_t offset_count;
     uint64_t changes;
-    bool sorted; /* the order of `rows` is that of their keys */
+    uint64_t removed; /* `changes` when rows were removed last: who knows an older state needs all of it */
+    bool slave;       /* what consumers commit here is the master's to know */
+    bool sorted;      /* the order of `rows` is that of their keys */
 
     pthread_mutex_t save_mutex;
     /* --- save_mutex --- */
@@ -106,8 +111,11 @@ static void row_grow_locked(struct offset_table *o, struct offset_row *row, int3
         row->offsets[row->count++] = -1;
 }
 
+/* Who an offset comes from. */
+enum commit_from { FROM_CLIENT, FROM_FILE, FROM_MASTER, FROM_SLAVE };
+
 static int commit_locked(struct offset_table *o, struct slice topic, struct slice group, int32_t queue_id,
-                         int64_t offset)
+                         int64_t offset, enum commit_from from)
 {
     if (queue_id < 0 || queue_id > QUEUE_ID_MAX || offset < 0)
         return ERR_INVAL;
@@ -125,12 +133,18 @@ static int commit_locked(struct offset_table *o, struct slice topic, struct slic
         row = row_add_locked(o, key, len, topic.len);
     if (queue_id >= have)
         row_grow_locked(o, row, queue_id + 1);
+    /* The master may not have heard yet how far consumers have come here, nor a slave's news be the newest. */
+    bool newer_here = (from == FROM_MASTER && row->local != 0) || from == FROM_SLAVE;
+    if (row->offsets[queue_id] == offset || (newer_here && row->offsets[queue_id] > offset))
+        return 0;
     row->offsets[queue_id] = offset;
-    o->changes++;
+    row->changed = ++o->changes;
+    if (from == FROM_CLIENT && o->slave)
+        row->local = row->changed;
     return 0;
 }
 
-static void load_row(struct offset_table *o, const cJSON *item)
+static void load_row(struct offset_table *o, const cJSON *item, enum commit_from from)
 {
     struct slice key = slice_str(item->string);
     const char *at = memchr(key.ptr, '@', key.len);
@@ -149,7 +163,7 @@ static void load_row(struct offset_table *o, const cJSON *item)
                           slice_to_i64(slice_str(q->string), &queue_id) != 0 || queue_id < 0 ||
                           queue_id > QUEUE_ID_MAX || !(q->valuedouble >= 0 && q->valuedouble < 0x1p63)
                       ? ERR_INVAL
-                      : commit_locked(o, topic, group, (int32_t)queue_id, (int64_t)q->valuedouble);
+                      : commit_locked(o, topic, group, (int32_t)queue_id, (int64_t)q->valuedouble, from);
         if (err == ERR_LIMIT)
             log_warn("%s: queue %s of '%s' is left out: offsetsMax=%lld offsets are kept", OFFSET_FILE,
                      q->string, item->string, (long long)o->offsets_max);
@@ -179,8 +193,9 @@ int offset_table_open(const struct broker_settings *settings, struct offset_tabl
     o->root_dir = mem_strdup(settings->storePathRootDir);
     o->offsets_max = settings->offsetsMax;
     const cJSON *item;
-    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(root, "offsetTable")) load_row(o, item);
-    o->changes = o->saved_changes = 0;
+    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(root, "offsetTable"))
+        load_row(o, item, FROM_FILE);
+    o->saved_changes = o->changes;
     cJSON_Delete(root);
     *out = o;
     return 0;
@@ -215,7 +230,7 @@ int offset_table_commit(struct offset_table *o, struct slice topic, struct slice
                         int64_t offset)
 {
     pthread_mutex_lock(&o->mutex);
-    int err = commit_locked(o, topic, group, queue_id, offset);
+    int err = commit_locked(o, topic, group, queue_id, offset, FROM_CLIENT);
     pthread_mutex_unlock(&o->mutex);
     return err;
 }
@@ -229,7 +244,7 @@ static void delete_matching(struct offset_table *o, struct slice topic, struct s
         if ((topic.ptr == NULL || slice_eq(row_topic(row), topic)) &&
             (group.ptr == NULL || slice_eq(row_group(row), group))) {
             row_free_locked(o, row);
-            o->changes++;
+            o->removed = ++o->changes;
         }
     }
     pthread_mutex_unlock(&o->mutex);
@@ -306,6 +321,104 @@ void offset_table_print(struct offset_table *o, struct buf *out)
     pthread_mutex_lock(&o->mutex);
     print_locked(o, out);
     pthread_mutex_unlock(&o->mutex);
+}
+
+/* --- between master and slave --- */
+
+void offset_table_set_slave(struct offset_table *o, bool slave)
+{
+    pthread_mutex_lock(&o->mutex);
+    o->slave = slave;
+    pthread_mutex_unlock(&o->mutex);
+}
+
+uint64_t offset_table_print_since(struct offset_table *o, uint64_t since, bool *whole, struct buf *out)
+{
+    pthread_mutex_lock(&o->mutex);
+    uint64_t now = o->changes;
+    const char *comma = "";
+    *whole = since == 0 || since < o->removed || since > now;
+    buf_append_str(out, "{\"offsetTable\":{");
+    for (struct offset_row *row = o->rows; row != NULL; row = row->hh.next) {
+        if (!*whole && row->changed <= since)
+            continue;
+        buf_append_str(out, comma);
+        print_row(row, out);
+        comma = ",";
+    }
+    buf_append_str(out, "}}");
+    pthread_mutex_unlock(&o->mutex);
+    return now;
+}
+
+uint64_t offset_table_print_local(struct offset_table *o, struct buf *out)
+{
+    pthread_mutex_lock(&o->mutex);
+    uint64_t newest = 0;
+    const char *comma = "";
+    buf_append_str(out, "{\"offsetTable\":{");
+    for (struct offset_row *row = o->rows; row != NULL; row = row->hh.next) {
+        if (row->local == 0)
+            continue;
+        buf_append_str(out, comma);
+        print_row(row, out);
+        comma = ",";
+        newest = row->local > newest ? row->local : newest;
+    }
+    buf_append_str(out, "}}");
+    pthread_mutex_unlock(&o->mutex);
+    return newest;
+}
+
+void offset_table_local_told(struct offset_table *o, uint64_t newest)
+{
+    pthread_mutex_lock(&o->mutex);
+    for (struct offset_row *row = o->rows; row != NULL; row = row->hh.next)
+        if (row->local <= newest)
+            row->local = 0;
+    pthread_mutex_unlock(&o->mutex);
+}
+
+/* Rows that `table` does not list, and that are not this broker's own news, go. */
+static void remove_others_locked(struct offset_table *o, const cJSON *table)
+{
+    struct offset_row *row, *next;
+    HASH_ITER(hh, o->rows, row, next)
+    {
+        if (row->local != 0 || cJSON_GetObjectItemCaseSensitive(table, row->key) != NULL)
+            continue;
+        row_free_locked(o, row);
+        o->removed = ++o->changes;
+    }
+}
+
+static int take(struct offset_table *o, struct slice json, enum commit_from from, bool whole, struct errbuf *eb)
+{
+    int err = 0;
+    cJSON *root = json_dialect_parse(json, &err, eb);
+    const cJSON *table = json_member(root, "offsetTable"), *item;
+    if (root != NULL && !cJSON_IsObject(table))
+        err = errbuf_set(eb, ERR_PROTO, "consumer offsets without an object 'offsetTable'");
+    if (err == 0) {
+        pthread_mutex_lock(&o->mutex);
+        if (whole)
+            remove_others_locked(o, table);
+        cJSON_ArrayForEach(item, table)
+            load_row(o, item, from);
+        pthread_mutex_unlock(&o->mutex);
+    }
+    cJSON_Delete(root);
+    return err;
+}
+
+int offset_table_take_master(struct offset_table *o, struct slice json, bool whole, struct errbuf *eb)
+{
+    return take(o, json, FROM_MASTER, whole, eb);
+}
+
+int offset_table_take_slave(struct offset_table *o, struct slice json, struct errbuf *eb)
+{
+    return take(o, json, FROM_SLAVE, false, eb);
 }
 
 int offset_table_save(struct offset_table *o, struct errbuf *eb)

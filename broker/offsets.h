@@ -31,6 +31,24 @@ void offset_table_each(struct offset_table *o, struct slice topic, struct slice 
                                   int64_t offset),
                        void *arg);
 void offset_table_print(struct offset_table *o, struct buf *out);
+/* --- between master and slave: JSON in the shape of the file ---
+ * A master's consumers commit at the master, and its slaves ask for what changed. When the master is away consumers
+ * commit at a slave: such rows are `local` until the master was told, and are not overwritten by what it knew before.
+ */
+/* True: what clients commit from now on is local. */
+void offset_table_set_slave(struct offset_table *o, bool slave);
+/* Appends what changed after the count `since` (as returned by the call before; 0: everything), or everything when less
+ * would not do (*whole: what is not listed is gone). Returns the count to ask with next. */
+uint64_t offset_table_print_since(struct offset_table *o, uint64_t since, bool *whole, struct buf *out);
+/* Appends the local rows; returns 0 when there are none, else what offset_table_local_told() wants when the master has
+ * them. */
+uint64_t offset_table_print_local(struct offset_table *o, struct buf *out);
+void offset_table_local_told(struct offset_table *o, uint64_t newest);
+/* A master's offsets replace ours, but for local rows, where the greater one stays. 0, ERR_PROTO. */
+int offset_table_take_master(struct offset_table *o, struct slice json, bool whole, struct errbuf *eb);
+/* A slave's local rows: the greater offset of each queue stays. 0, ERR_PROTO. */
+int offset_table_take_slave(struct offset_table *o, struct slice json, struct errbuf *eb);
+
 /* Writes the file when something changed since the last time. Blocks for disk: call from the housekeeping
  * thread. 0 or ERR_IO. */
 int offset_table_save(struct offset_table *o, struct errbuf *eb);

@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "broker/role.h"
 #include "cluster/document_wire.h"
 
 #include <stdio.h>
@@ -48,10 +49,10 @@ static void peer_trouble(struct registry_peer *p, const char *what, int err, con
 
 /* --- registration --- */
 
-static void registration_body(struct registry_link *l, const struct identity_view *self, struct buf *out)
+static void registration_body(struct registry_link *l, struct buf *out)
 {
     buf_append_str(out, "{\"filterServerList\":[],\"topicConfigSerializeWrapper\":");
-    topic_table_print(l->broker->topics, (unsigned)cluster_perm_bits(self->role, self->permission), out);
+    topic_table_print(l->broker->topics, identity_access(l->broker->identity), out);
     buf_append_char(out, '}');
 }
 
@@ -92,6 +93,17 @@ static void wait_no_more_for(struct registry_peer *p)
         w->targets[p - p->link->peers] = 0;
 }
 
+/* A slave's registration is answered with where its master is. */
+static void tell_master(struct registry_peer *p, const struct command *answer)
+{
+    struct slice master = SLICE_NULL, ha = SLICE_LIT("");
+    command_get(answer, "haServerAddr", &ha);
+    if (command_get(answer, "masterAddr", &master) && master.len > 0)
+        role_master_named(p->link->broker->role, master, ha);
+    else if (role_seeks_master(p->link->broker->role))
+        retry_later(p->link);
+}
+
 static void on_registered(void *arg, int err, const struct command *answer, const struct errbuf *eb)
 {
     struct registry_peer *p = arg;
@@ -103,6 +115,7 @@ static void on_registered(void *arg, int err, const struct command *answer, cons
                      (long long)p->registered_id);
         p->registered = true;
         p->problem.text[0] = '\0';
+        tell_master(p, answer);
     } else {
         char why[ERRBUF_SIZE];
         if (err == 0)
@@ -172,8 +185,12 @@ static void register_with(struct registry_peer *p)
     p->registered_id = self.broker_id;
     char ha_addr[NET_ADDR_TEXT_MAX * 2];
     snprintf(ha_addr, sizeof ha_addr, "%s:%d", s->brokerIP2, (int)s->haListenPort);
+    struct group_hello me;
+    role_hello(l->broker->role, &me); /* knows which port it is when any would do */
+    if (me.ha_address[0] != '\0')
+        snprintf(ha_addr, sizeof ha_addr, "%s", me.ha_address);
     struct buf body = {0};
-    registration_body(l, &self, &body);
+    registration_body(l, &body);
     struct command_out_field fields[] = {
         FIELD_TEXT("brokerName", slice_str(self.name)),
         FIELD_TEXT("clusterName", slice_str(self.cluster)),
@@ -216,7 +233,7 @@ static void on_retry(void *arg)
     for (unsigned i = 0; i < l->peer_count && !l->stopping; i++) {
         if (l->peers[i].watch == WATCH_NONE)
             watch(&l->peers[i]);
-        if (!l->peers[i].registered)
+        if (!l->peers[i].registered || role_seeks_master(l->broker->role))
             register_with(&l->peers[i]);
     }
 }

@@ -34,7 +34,7 @@ struct reply_push {
 static void push_end(struct reply_push *p, const struct send_result *stored, bool dropped)
 {
     struct request_replies *replies = p->lane->broker->replies;
-    bool is_stored = stored != NULL && (stored->err == 0 || stored->err == ERR_TIMEOUT);
+    bool is_stored = stored != NULL && send_is_stored(stored->err);
     struct reply_result result = {
         .why = p->pushed ? NULL : p->why,
         .dropped = dropped,

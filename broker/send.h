@@ -23,8 +23,9 @@ struct send_context {
 
 /* How a send ended. */
 struct send_result {
-    /* 0: as durable as asked for. ERR_TIMEOUT: stored, but not flushed within syncFlushTimeout.
-     * ERR_NOSPC, ERR_READONLY, ERR_STATE, ERR_TOOBIG, ERR_IO: not stored, or not known to be. */
+    /* 0: as durable as asked for. Stored, but (send_is_stored()): ERR_TIMEOUT: not flushed within
+     * syncFlushTimeout; ERR_NO_REPLICA: no slave in step has it; ERR_REPLICA_TIMEOUT: none confirmed within
+     * slaveTimeout. ERR_NOSPC, ERR_READONLY, ERR_STATE, ERR_TOOBIG, ERR_IO: not stored, or not known to be. */
     int err;
     const char *why;             /* sentence for err != 0 */
     int32_t queue_id;
@@ -32,6 +33,10 @@ struct send_result {
     const int64_t *phys_offsets; /* of each message; valid during the call */
     unsigned count;
 };
+static inline bool send_is_stored(int err)
+{
+    return err == 0 || err == ERR_TIMEOUT || err == ERR_NO_REPLICA || err == ERR_REPLICA_TIMEOUT;
+}
 /* Called exactly once per submitted send, on the lane's reactor, never from inside send_submit(). */
 typedef void (*send_done_fn)(struct broker_lane *lane, const struct send_context *context,
                              const struct send_result *result);

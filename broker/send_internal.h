@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "broker/send.h"
+#include "store/replica.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -30,12 +31,13 @@ struct staged {
     bool wait_flush;
 };
 
-/* A send that is in the log and not durable yet. */
+/* A send that is in the log and not as durable as it is to be. */
 struct parked {
     send_done_fn done; /* NULL: answered already */
     struct send_context context;
     struct store_queue *queue;
-    int64_t end_offset, queue_offset, deadline_ms;
+    int64_t end_offset, queue_offset;
+    int64_t timeout_ms, deadline_ms;
     int64_t phys_offset;   /* of the only message */
     int64_t *phys_offsets; /* owned; NULL when there is one message */
     unsigned count;

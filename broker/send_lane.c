@@ -1,12 +1,14 @@
 /* send_lane.c - one append for all messages of a round, and the queue of those that wait to be durable.
  *
  * A lane gathers the messages of one turn of its event loop in an append_batch, and who sent them in
- * `staged`. The round-end hook appends all with one system call. What is durable then (always with
- * ASYNC_FLUSH) is answered at once; the rest goes to `parked`, a ring in the order of log offsets, and is
- * answered when store_durable() passes: the store's flusher posts to the lane, or the lane flushed by itself
- * because its one message was all the broker had to do.
+ * `staged`. The round-end hook appends all with one system call. What is durable then (with ASYNC_FLUSH and no
+ * slave to wait for: always) is answered at once; the rest goes to `parked`, a ring in the order of log offsets,
+ * and is answered when store_durable() passes: whoever moved it (the store's flusher, a slave's report) posts to the
+ * lane, or the lane flushed by itself because its one message was all the broker had to do.
  *
- * Threads: the lane's reactor; on_durable() runs on the store's flusher and only posts.
+ * When too few slaves are in step durable goes on without them: what only this broker has is answered as that.
+ *
+ * Threads: the lane's reactor; on_store_durable() runs on whichever thread moved durable and only posts.
  * Invariants: 1. parked[i].end_offset grows with i.
  *             2. A send is answered once; an entry that was answered (or wanted no flush) stays parked with
  *             done == NULL until durable, because only then its queue's pulls may be woken.
@@ -18,6 +20,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "broker/longpoll.h"
+#include "broker/role.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -64,6 +67,15 @@ static void parked_pop(struct send_lane *l)
     atomic_store_explicit(&l->parked_count, parked_count(l) - 1, memory_order_relaxed);
 }
 
+static const char NO_REPLICA_TEXT[] =
+    "the message is stored on this broker only: too few slaves are in step (inSyncReplicas); see 'replication' on its console";
+
+/* What a message that is durable as things are is answered with. */
+static int durable_err(const struct send_lane *l, int64_t end_offset)
+{
+    return role_check_copies(l->lane->broker->role, end_offset);
+}
+
 static void parked_answer(struct send_lane *l, struct parked *p, int err, const char *why)
 {
     if (p->done == NULL)
@@ -89,7 +101,8 @@ static void parked_complete(struct send_lane *l)
     while (parked_count(l) > 0 && parked_at(l, 0)->end_offset <= durable) {
         struct parked *p = parked_at(l, 0);
         struct store_queue *queue = p->queue;
-        parked_answer(l, p, 0, NULL);
+        int err = durable_err(l, p->end_offset);
+        parked_answer(l, p, err, err == 0 ? NULL : NO_REPLICA_TEXT);
         parked_pop(l);
         longpoll_notify(l->lane->longpoll, queue);
     }
@@ -106,7 +119,7 @@ static void parked_fail_all(struct send_lane *l, const char *why)
     }
 }
 
-/* Posted by the flusher. */
+/* Posted by who moved durable. */
 static void on_durable_moved(void *arg)
 {
     struct send_lane *l = arg;
@@ -117,7 +130,7 @@ static void on_durable_moved(void *arg)
         parked_fail_all(l, why.text);
 }
 
-/* On the flusher's thread (or the one that flushed inline). */
+/* On the thread that moved durable. */
 static void on_store_durable(void *arg)
 {
     struct send_shared *shared = arg;
@@ -141,21 +154,33 @@ static void timeout_arm(struct send_lane *l)
     reactor_timer_start(l->timeout, delay < 1 ? 1 : delay, 0);
 }
 
+/* Whom a message that is still parked waited for in vain. */
+static int timeout_err(const struct send_lane *l, const struct parked *p, char *why, size_t size)
+{
+    const struct broker_settings *s = &l->lane->broker->settings;
+    bool disk = s->flushDiskType == BROKER_SYNC_FLUSH && store_flushed(l->store) < p->end_offset;
+    if (disk)
+        snprintf(why, size, "the message is stored, but the disk did not confirm it within %s=%" PRId64 " ms",
+                 role_wants_copies(l->lane->broker->role) ? "slaveTimeout" : "syncFlushTimeout", p->timeout_ms);
+    else
+        snprintf(why, size, "the message is stored here, but no slave confirmed it within slaveTimeout=%" PRId64 " ms",
+                 p->timeout_ms);
+    return disk ? ERR_TIMEOUT : ERR_REPLICA_TIMEOUT;
+}
+
 static void on_timeout(void *arg)
 {
     struct send_lane *l = arg;
     int64_t now = reactor_now_ms(l->lane->reactor);
     char why[160];
-    snprintf(why, sizeof why,
-             "the message is stored, but the disk did not confirm it within syncFlushTimeout=%" PRId64 " ms",
-             l->lane->broker->settings.syncFlushTimeout);
     for (; l->parked_answered < parked_count(l); l->parked_answered++) {
         struct parked *p = parked_at(l, l->parked_answered);
         if (p->deadline_ms > now)
             break;
         if (p->done != NULL)
             stats_count(l->lane->stats, STAT_put_timeouts, 1);
-        parked_answer(l, p, ERR_TIMEOUT, why);
+        int err = timeout_err(l, p, why, sizeof why);
+        parked_answer(l, p, err, why);
     }
     timeout_arm(l);
 }
@@ -183,10 +208,11 @@ static const int64_t *collect_offsets(struct send_lane *l, const struct staged *
     return l->offsets;
 }
 
-static void staged_answer(struct send_lane *l, const struct staged *s)
+static void staged_answer(struct send_lane *l, const struct staged *s, int err)
 {
     const struct append_result *first = append_batch_result(l->batch, s->first);
     struct send_result result = {
+        .err = err, .why = err == 0 ? NULL : NO_REPLICA_TEXT,
         .queue_id = store_queue_id(s->queue), .queue_offset = first->queue_offset, .count = s->count,
         .phys_offsets = s->count == 1 ? &first->phys_offset : collect_offsets(l, s),
     };
@@ -197,16 +223,19 @@ static void staged_park(struct send_lane *l, const struct staged *s)
 {
     const struct append_result *first = append_batch_result(l->batch, s->first);
     struct parked *p = parked_push(l);
+    const struct broker_settings *settings = &l->lane->broker->settings;
+    int64_t timeout_ms = role_wants_copies(l->lane->broker->role) ? settings->slaveTimeout : settings->syncFlushTimeout;
     *p = (struct parked){
         .queue = s->queue,
         .count = s->count,
         .queue_offset = first->queue_offset,
         .phys_offset = first->phys_offset,
         .end_offset = append_batch_result(l->batch, s->first + s->count - 1)->end_offset,
-        .deadline_ms = reactor_now_ms(l->lane->reactor) + l->lane->broker->settings.syncFlushTimeout,
+        .timeout_ms = timeout_ms,
+        .deadline_ms = reactor_now_ms(l->lane->reactor) + timeout_ms,
     };
     if (!s->wait_flush) {
-        staged_answer(l, s);
+        staged_answer(l, s, 0);
         return;
     }
     p->done = s->done;
@@ -240,13 +269,14 @@ static unsigned append_staged(struct send_lane *l)
         int64_t durable = store_durable(l->store);
         for (unsigned i = 0; i < l->staged_count; i++) {
             const struct staged *s = &l->staged[i];
+            int64_t end = append_batch_result(l->batch, s->first + s->count - 1)->end_offset;
             count_appended(l, s);
-            if (append_batch_result(l->batch, s->first + s->count - 1)->end_offset > durable) {
+            if (end > durable) {
                 staged_park(l, s);
                 parked++;
                 continue;
             }
-            staged_answer(l, s);
+            staged_answer(l, s, s->wait_flush ? durable_err(l, end) : 0);
             longpoll_notify(l->lane->longpoll, s->queue);
         }
     }
@@ -276,6 +306,12 @@ static int flush_inline(struct send_lane *l)
  * that syncFlushTimeout is over. */
 static void flush_parked(struct send_lane *l, unsigned added)
 {
+    if (l->lane->broker->settings.flushDiskType != BROKER_SYNC_FLUSH) { /* it waits for slaves alone */
+        atomic_thread_fence(memory_order_seq_cst);
+        parked_complete(l);
+        timeout_arm(l);
+        return;
+    }
     bool alone = added == 1 && parked_count(l) == 1 && parked_at(l, 0)->done != NULL
                  && atomic_load_explicit(&l->shared->waiting, memory_order_relaxed) == 1;
     int err = alone ? flush_inline(l) : ERR_AGAIN;

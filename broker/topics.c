@@ -103,6 +103,14 @@ int topic_name_check(struct slice name, struct errbuf *eb)
     return 0;
 }
 
+/* Names of clusters and brokers are topics, too, and freer than those that clients may choose: what the store
+ * can hold. */
+static bool topic_name_storable(struct slice name)
+{
+    return name.len > 0 && name.len <= STORED_NAME_MAX && memchr(name.ptr, '/', name.len) == NULL &&
+           name.ptr[0] != '.';
+}
+
 bool topic_name_is_system(struct slice name)
 {
     for (size_t i = 0; i < sizeof WRITE_FORBIDDEN / sizeof WRITE_FORBIDDEN[0]; i++)
@@ -504,6 +512,73 @@ int topic_table_delete(struct topic_table *t, struct slice name, struct errbuf *
     return err;
 }
 
+/* --- a slave's --- */
+
+/* Topics that every broker has, or makes for its own clients, whatever the master has. */
+static bool is_own_locked(const struct topic_table *t, const struct topic *topic)
+{
+    struct identity_view self;
+    identity_view(t->identity, &self);
+    return topic->from_document || topic->name[0] == '%' || topic_name_is_system(topic_name(topic)) ||
+           strcmp(topic->name, self.name) == 0 || strcmp(topic->name, self.cluster) == 0;
+}
+
+static bool remove_others_locked(struct topic_table *t, const struct topic_config_table *master)
+{
+    struct topic_name_set {
+        const char *name;
+        UT_hash_handle hh;
+    } *known = NULL, *row;
+    struct topic_name_set *rows = mem_zalloc((master->count + 1) * sizeof *rows);
+    struct topic *topic, *next;
+    bool any = false;
+    for (unsigned i = 0; i < master->count; i++) {
+        rows[i].name = master->items[i].name;
+        HASH_ADD_KEYPTR(hh, known, rows[i].name, strlen(rows[i].name), &rows[i]);
+    }
+    HASH_ITER(hh, t->topics, topic, next)
+    {
+        HASH_FIND(hh, known, topic->name, topic->name_len, row);
+        if (row != NULL || is_own_locked(t, topic))
+            continue;
+        log_info("topic %s is gone at the master, so it goes here", topic->name);
+        bury_locked(t, topic);
+        any = true;
+    }
+    HASH_CLEAR(hh, known);
+    free(rows);
+    return any;
+}
+
+int topic_table_take_master(struct topic_table *t, struct slice json, struct errbuf *eb)
+{
+    struct topic_config_table master = {0};
+    int err = topic_config_table_parse(json, &master, eb);
+    if (err != 0)
+        return err;
+    bool any = false;
+    struct errbuf why = {0};
+    pthread_rwlock_wrlock(&t->lock);
+    for (unsigned i = 0; i < master.count; i++) {
+        const struct topic_config *c = &master.items[i];
+        struct topic *topic = lookup_locked(t, slice_str(c->name));
+        /* The document's topics come from the document, here as there. */
+        if (topic != NULL && topic->from_document)
+            continue;
+        if (topic_name_storable(slice_str(c->name)) && config_check(c, slice_str(c->name), &why) == 0 &&
+            put_locked(t, slice_str(c->name), c, false, &topic, &any, &why) == 0)
+            continue;
+        log_error("topic %s of the master is not taken over: %s", c->name,
+                  why.text[0] != '\0' ? why.text : "its name cannot be stored");
+    }
+    any |= remove_others_locked(t, &master);
+    pthread_rwlock_unlock(&t->lock);
+    topic_config_table_fini(&master);
+    if (any)
+        changed(t);
+    return 0;
+}
+
 /* --- the topic document --- */
 
 /* Points every topic at its entry of the new document, and takes those out of service that came from the old
@@ -631,14 +706,11 @@ void topic_table_touch(struct topic_table *t)
 
 /* --- start and stop --- */
 
-/* Names of clusters and brokers are topics, too, and freer than those that clients may choose: what the store
- * can hold is taken. */
 static void load_one_locked(struct topic_table *t, const struct topic_config *c)
 {
     struct slice name = slice_str(c->name);
     struct errbuf why = {0};
-    if (name.len == 0 || name.len > STORED_NAME_MAX || memchr(name.ptr, '/', name.len) != NULL ||
-        name.ptr[0] == '.')
+    if (!topic_name_storable(name))
         log_error("%s: '%s' is no name of a topic; left out", TOPIC_FILE, c->name);
     else if (config_check(c, name, &why) != 0)
         log_error("%s: %s; left out", TOPIC_FILE, why.text);

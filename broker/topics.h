@@ -58,6 +58,9 @@ void topic_table_save(struct topic_table *t);
 /* 0; ERR_NOTFOUND; ERR_PERM (the topic document gives it to this broker); ERR_IO (files were left behind: the
  * topic is gone all the same). */
 int topic_table_delete(struct topic_table *t, struct slice name, struct errbuf *eb);
+/* A slave takes its master's topics over: `json` is the shape of topics.json. What the master does not have goes, but for the
+ * topic document's, the system's and the consumer groups' own (%RETRY%...). 0 or ERR_PROTO. */
+int topic_table_take_master(struct topic_table *t, struct slice json, struct errbuf *eb);
 /* Creates the system topics that carry the cluster's and the broker's name; call when the identity changed.
  */
 void topic_table_apply_identity(struct topic_table *t);

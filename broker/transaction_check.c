@@ -219,7 +219,7 @@ static void on_check_stored(struct broker_lane *lane, const struct send_context 
     struct check *c;
     memcpy(&c, context->bytes, sizeof c);
     struct transactions *t = c->walk->owner;
-    bool stored = r->err == 0 || r->err == ERR_TIMEOUT;
+    bool stored = send_is_stored(r->err);
     if (c->give_up) {
         on_given_up(c, stored);
         return;

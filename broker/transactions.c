@@ -4,6 +4,7 @@
  * main thread.
  * Invariants: 1. The table has a transaction before its half message is appended and until its op message is.
  *             2. The saved position rests on what is flushed: no crash takes that back. */
+#include "broker/role.h"
 #include "broker/transactions_internal.h"
 
 #include "base/clock.h"
@@ -93,7 +94,7 @@ static void on_half_stored(struct broker_lane *lane, const struct send_context *
     struct preparation *p;
     memcpy(&p, context->bytes, sizeof p);
     /* What is stored and not confirmed by the disk in time is a transaction all the same. */
-    if (r->err == 0 || r->err == ERR_TIMEOUT)
+    if (send_is_stored(r->err))
         transaction_table_stored(p->owner->table, p->tx, r->queue_offset, r->phys_offsets[0],
                                  p->checkable_ms);
     else
@@ -192,7 +193,7 @@ static void on_end_stored(struct broker_lane *lane, const struct send_context *c
 {
     struct ending *e;
     memcpy(&e, context->bytes, sizeof e);
-    bool stored = r->err == 0 || r->err == ERR_TIMEOUT;
+    bool stored = send_is_stored(r->err);
     if (stored)
         transaction_table_drop(e->owner->table, e->tx);
     else
@@ -377,11 +378,9 @@ static void save_position(struct transactions *t)
 
 /* --- life --- */
 
-static bool is_master(struct broker *b)
+static bool is_master(const struct broker *b)
 {
-    struct identity_view view;
-    identity_view(b->identity, &view);
-    return view.role == CLUSTER_ROLE_MASTER;
+    return role_is_master(b->role);
 }
 
 static struct transaction_position saved_position(struct broker *b)
@@ -400,6 +399,7 @@ static void begin_load(struct transactions *t)
     struct transaction_position to = transaction_table_position(t->table, &end);
     to.op_offset = end.op_offset;
     atomic_store(&t->load_end, to.half_offset);
+    t->term = atomic_load(&t->terms);
     t->loader = transaction_loader_new(t->broker, t->table, &from, &to);
     atomic_store(&t->phase, TRANSACTIONS_LOADING);
     transaction_table_accept(t->table, true);
@@ -419,9 +419,9 @@ static void on_load_timer(void *arg)
     if (transaction_loader_step(t->loader))
         return;
     end_load(t);
-    if (t->repaired_origin >= 0)
-        transaction_table_unload(t->table, t->repaired_origin);
-    t->repaired_origin = -1;
+    int64_t repaired = atomic_exchange(&t->repaired_origin, -1);
+    if (repaired >= 0)
+        transaction_table_unload(t->table, repaired);
     unsigned count = transaction_table_count(t->table);
     if (count > 0)
         log_info("transactions wait for their end count=%u; their producers will be asked", count);
@@ -446,11 +446,13 @@ static void on_tick(void *arg)
     if (atomic_load(&t->stopping))
         return;
     bool master = is_master(t->broker);
-    if (phase != TRANSACTIONS_IDLE && !master)
+    /* Another broker may have ended some between two terms of this one, however short the time was. */
+    bool stale = phase != TRANSACTIONS_IDLE && t->term != atomic_load(&t->terms);
+    if (phase != TRANSACTIONS_IDLE && (!master || stale))
         become_idle(t);
-    else if (phase == TRANSACTIONS_IDLE && master)
+    if ((phase == TRANSACTIONS_IDLE || stale) && master)
         begin_load(t);
-    if (phase != TRANSACTIONS_READY || !master)
+    if (atomic_load(&t->phase) != TRANSACTIONS_READY || !master)
         return;
     save_position(t);
     int64_t now = clock_mono_ms();
@@ -461,6 +463,21 @@ static void on_tick(void *arg)
         t->next_walk_ms = now + t->broker->settings.transactionCheckInterval;
 }
 
+static void on_role_taken(void *arg)
+{
+    struct transactions *t = arg;
+    atomic_store(&t->tick_posted, false);
+    on_tick(t);
+}
+
+void transactions_become_master(struct transactions *t)
+{
+    atomic_store(&t->repaired_origin, transactions_repair_end(t->broker));
+    atomic_fetch_add(&t->terms, 1);
+    if (!atomic_exchange(&t->tick_posted, true))
+        reactor_post(t->broker->housekeeper, &t->tick_task);
+}
+
 struct transactions *transactions_new(struct broker *b, transaction_ask_fn ask)
 {
     struct transactions *t = mem_zalloc(sizeof *t);
@@ -469,17 +486,17 @@ struct transactions *transactions_new(struct broker *b, transaction_ask_fn ask)
     t->table = transaction_table_new((unsigned)b->settings.transactionsOpenMax);
     t->walk = transaction_walk_new(t);
     t->load_timer = reactor_timer_new(b->housekeeper, on_load_timer, t);
-    t->position_written = t->repaired_origin = -1;
+    t->position_written = -1;
+    atomic_store(&t->repaired_origin, -1);
+    t->tick_task = (struct reactor_task){.fn = on_role_taken, .arg = t};
     return t;
 }
 
 void transactions_start(struct transactions *t)
 {
     const struct broker_settings *s = &t->broker->settings;
-    if (is_master(t->broker)) {
-        t->repaired_origin = transactions_repair_end(t->broker);
+    if (is_master(t->broker))
         begin_load(t);
-    }
     t->next_walk_ms = clock_mono_ms() + s->transactionCheckInterval;
     int64_t every_ms = s->transactionCheckInterval < TICK_MS ? s->transactionCheckInterval : TICK_MS;
     housekeeping_add(t->broker->housekeeping, "transactions", every_ms, on_tick, t);

@@ -10,7 +10,7 @@
  * one origin, and who ends it claims it first (transaction_table.h).
  *
  * What a crash can do: real and op message leave in one write, the real one first. If the machine stops
- * between the two, the real message is the last record of the log; transactions_start() sees that and adds
+ * between the two, the real message is the last record of the log; transactions_become_master() sees that and adds
  * the op message before a producer could be asked. A commit that the producer sent and that never arrived
  * (oneway), or whose append a crash undid, is asked for again by the check. With ASYNC_FLUSH a machine that
  * loses power may lose half, real and op message like any other; what a consumer saw before may then come
@@ -58,7 +58,10 @@ unsigned transactions_open_count(struct broker *b);
 /* --- life: main thread --- */
 /* After the lanes were made, before their reactors start. */
 struct transactions *transactions_new(struct broker *b, transaction_ask_fn ask);
-/* After the reactors started, before clients are served. The rest of the store is read by the main loop. */
+/* This broker has become master, its store takes appends, and no client may write yet: repairs the log's end and has the open
+ * transactions read. b->control's thread, the reactors run. */
+void transactions_become_master(struct transactions *t);
+/* After the role was taken, if it was, before clients are served. The rest of the store is read by the main loop. */
 void transactions_start(struct transactions *t);
 /* Begins no more checks. Before the lanes are drained. NULL is allowed, here and below. */
 void transactions_stop(struct transactions *t);

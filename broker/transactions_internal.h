@@ -23,12 +23,16 @@ struct transactions {
     _Atomic int phase;
     _Atomic int64_t load_end;
     atomic_bool stopping;
+    atomic_uint terms; /* how often this broker became master */
+    _Atomic int64_t repaired_origin; /* -1: none */
+    struct reactor_task tick_task;   /* the role was taken: to the main thread */
+    atomic_bool tick_posted;
 
     /* --- main thread --- */
     struct transaction_loader *loader; /* while LOADING */
     struct transaction_walk *walk;
+    unsigned term; /* of `terms`, in which the table was loaded */
     struct reactor_timer *load_timer;
-    int64_t repaired_origin; /* -1: none */
     int64_t next_walk_ms;
     struct transaction_position position; /* to be saved when the log is flushed up to position_written */
     int64_t position_written;             /* -1: nothing to save */

@@ -11,6 +11,17 @@
 #define BROKER_ARGS(b) \
     (b)->address, (b)->group, cluster_role_word((b)->role), cluster_permission_word((b)->permission)
 
+/* What to do about it. */
+static const char *broker_cure(const struct access_broker *self, bool write)
+{
+    if (self->role == CLUSTER_ROLE_MASTER)
+        return "an operator changes its permission with 'broker set'";
+    if (self->role == CLUSTER_ROLE_NONE)
+        return "an operator gives it a role with 'broker set'";
+    return write ? "messages go to the master of its group; an operator makes this broker it with 'broker promote'"
+                 : "the master of its group serves; an operator gives a slave READ with 'broker set'";
+}
+
 enum access_verdict access_check_broker(const struct access_broker *self, bool write, struct slice topic,
                                         struct errbuf *why)
 {
@@ -18,8 +29,8 @@ enum access_verdict access_check_broker(const struct access_broker *self, bool w
                          : cluster_is_readable(self->role, self->permission);
     if (granted)
         return ACCESS_GRANTED;
-    (void)errbuf_set(why, ERR_PERM, "topic %.*s: " BROKER_FORMAT " is not %s", SHOWN(topic),
-                     BROKER_ARGS(self), write ? "writable" : "readable");
+    (void)errbuf_set(why, ERR_PERM, "topic %.*s: " BROKER_FORMAT " is not %s; %s", SHOWN(topic),
+                     BROKER_ARGS(self), write ? "writable" : "readable", broker_cure(self, write));
     return ACCESS_BROKER_FORBIDS;
 }
 
@@ -34,12 +45,12 @@ static enum access_verdict check_topic(const struct access_broker *self, bool wr
     if (verdict != ACCESS_GRANTED || topics == NULL)
         return verdict;
     if (t == NULL) {
-        (void)errbuf_set(why, ERR_PERM, BROKER_FORMAT ": topic %.*s is not registered", BROKER_ARGS(self),
+        (void)errbuf_set(why, ERR_PERM, BROKER_FORMAT ": topic %.*s is not registered; add it with 'topic set'", BROKER_ARGS(self),
                          SHOWN(topic));
         return ACCESS_TOPIC_UNKNOWN;
     }
     if (!topic_entry_has_group(t, slice_str(self->group))) {
-        (void)errbuf_set(why, ERR_PERM, BROKER_FORMAT " is not assigned to topic %s", BROKER_ARGS(self),
+        (void)errbuf_set(why, ERR_PERM, BROKER_FORMAT " is not assigned to topic %s; its groups are changed with 'topic set'", BROKER_ARGS(self),
                          t->name);
         return ACCESS_GROUP_UNASSIGNED;
     }
@@ -56,7 +67,7 @@ enum access_verdict access_check_write(const struct access_broker *self, const s
         *entry = t;
     if (verdict != ACCESS_GRANTED || t == NULL || !t->producers_given || topic_entry_producer(t, app) != NULL)
         return verdict;
-    (void)errbuf_set(why, ERR_PERM, BROKER_FORMAT ": producer app %.*s is not registered to topic %s",
+    (void)errbuf_set(why, ERR_PERM, BROKER_FORMAT ": producer app %.*s is not registered to topic %s; add it to the topic's producers with 'topic set'",
                      BROKER_ARGS(self), SHOWN(app), t->name);
     return ACCESS_APP_UNKNOWN;
 }
@@ -73,7 +84,7 @@ enum access_verdict access_check_read(const struct access_broker *self, const st
         return verdict;
     const struct consumer_policy *c = topic_entry_consumer(t, app);
     if (c == NULL) {
-        (void)errbuf_set(why, ERR_PERM, BROKER_FORMAT ": consumer app %.*s has not subscribed to topic %s",
+        (void)errbuf_set(why, ERR_PERM, BROKER_FORMAT ": consumer app %.*s has not subscribed to topic %s; add it to the topic's consumers with 'topic set'",
                          BROKER_ARGS(self), SHOWN(app), t->name);
         return ACCESS_APP_UNKNOWN;
     }

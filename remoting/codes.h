@@ -92,7 +92,10 @@
     X(CJMQ_DOCUMENT_CHANGED, 7003)                                                         \
     X(CJMQ_DOCUMENT_COMMAND, 7004)                                                         \
     X(CJMQ_CLUSTER_STATUS, 7005)                                                           \
-    X(CJMQ_DOCUMENT_VERSIONS, 7006)
+    X(CJMQ_DOCUMENT_VERSIONS, 7006)                                                        \
+    /* ours: between the brokers of a group; see broker/group_wire.h */                    \
+    X(CJMQ_GROUP_HELLO, 7007)                                                              \
+    X(CJMQ_SLAVE_SYNC, 7008)
 
 enum request_code {
 #define REQUEST_CODE_ENUM(name, number) REQ_##name = number,

@@ -3,6 +3,7 @@
  * Threads: the connection's lane. */
 #include "base/mem.h"
 #include "broker/rocketmq/admin.h"
+#include "broker/slave_sync.h"
 
 #include <stdlib.h>
 
@@ -84,8 +85,9 @@ static void on_all_offsets(void *arg, struct request *req)
 
 static void on_delay_offsets(void *arg, struct request *req)
 {
-    (void)arg;
-    request_reply(req, &(struct reply){.code = RESP_SUCCESS, .body = SLICE_LIT("{\"offsetTable\":{}}")});
+    struct buf body = {0};
+    delay_offsets_print(arg, &body);
+    admin_reply_json(req, &body);
 }
 
 const struct request_route rocketmq_admin_offset_routes[] = {

@@ -22,6 +22,7 @@
     X(query)                 \
     X(client)                \
     X(lock)                  \
+    X(group)                 \
     X(admin_topic)           \
     X(admin_group)           \
     X(admin_offset)          \

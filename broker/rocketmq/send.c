@@ -171,11 +171,13 @@ int send_code_of_refusal(enum send_refusal refusal)
     return RESP_SYSTEM_ERROR;
 }
 
-static int code_of_error(int err)
+int send_code_of_error(int err)
 {
     switch (err) {
     case 0: return RESP_SUCCESS;
     case ERR_TIMEOUT: return RESP_FLUSH_DISK_TIMEOUT;
+    case ERR_NO_REPLICA: return RESP_SLAVE_NOT_AVAILABLE;
+    case ERR_REPLICA_TIMEOUT: return RESP_FLUSH_SLAVE_TIMEOUT;
     case ERR_TOOBIG: case ERR_INVAL: return RESP_MESSAGE_ILLEGAL;
     case ERR_NOSPC: case ERR_READONLY: case ERR_STATE: return RESP_SERVICE_NOT_AVAILABLE;
     default: return RESP_SYSTEM_ERROR;
@@ -203,10 +205,10 @@ static void on_send_done(struct broker_lane *lane, const struct send_context *co
     memcpy(&handle, context->bytes, sizeof handle);
     struct command_out_field fields[5];
     struct reply reply = {
-        .code = code_of_error(r->err), .fields = fields, .field_count = 2, .remark = slice_str(r->why),
+        .code = send_code_of_error(r->err), .fields = fields, .field_count = 2, .remark = slice_str(r->why),
     };
     send_header_add_region(b, fields);
-    if (r->err != 0 && r->err != ERR_TIMEOUT) {
+    if (!send_is_stored(r->err)) {
         reply_handle_send(&handle, &reply);
         return;
     }

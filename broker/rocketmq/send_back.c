@@ -14,7 +14,8 @@ static void on_send_back_done(struct broker_lane *lane, const struct send_contex
     (void)lane;
     struct reply_handle handle;
     memcpy(&handle, context->bytes, sizeof handle);
-    if (r->err == 0)
+    /* Without a slave a second message, which the client would send itself, is no safer than this one. */
+    if (r->err == 0 || r->err == ERR_NO_REPLICA)
         reply_handle_send(&handle, &(struct reply){.code = RESP_SUCCESS});
     else
         reply_handle_send_error(&handle, RESP_SYSTEM_ERROR, "%s", r->why);

@@ -17,7 +17,8 @@ bool send_header_parse(const struct command *cmd, bool letters, struct send_orde
                        struct errbuf *eb);
 /* The first SEND_REFUSAL_FIELDS fields. */
 void send_header_add_region(struct broker *b, struct command_out_field *fields);
-/* Response code of a refusal. */
+/* Response code of a refusal, and of a send_result's err. */
 int send_code_of_refusal(enum send_refusal refusal);
+int send_code_of_error(int err);
 
 #endif

@@ -2,7 +2,7 @@
  * rocketmq-protocol.md 3.12. Clients send 37 oneway: what is refused then is left to the
  * next check.
  * Threads: the connection's lane. */
-#include "broker/rocketmq/frontend.h"
+#include "broker/rocketmq/send_header.h"
 #include "broker/transactions.h"
 
 #include <string.h>
@@ -21,10 +21,8 @@ static void on_end_done(struct broker_lane *lane, const struct send_context *con
     memcpy(&handle, context->bytes, sizeof handle);
     if (r->err == 0)
         reply_handle_send(&handle, &(struct reply){.code = RESP_SUCCESS});
-    else if (r->err == ERR_TIMEOUT)
-        reply_handle_send_error(&handle, RESP_FLUSH_DISK_TIMEOUT, "%s", r->why);
     else
-        reply_handle_send_error(&handle, RESP_SYSTEM_ERROR, "%s", r->why);
+        reply_handle_send_error(&handle, send_code_of_error(r->err), "%s", r->why);
 }
 
 static void end_transaction(struct broker *b, struct request *req, const struct transaction_end *end)

@@ -71,7 +71,11 @@ class Console:
     def __init__(self, port, login=True):
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=WAIT_S)
         if login:
-            answer = self.command("auth -u jmq -p jmq")
+            try:
+                answer = self.command("auth -u jmq -p jmq")
+            except (OSError, EOFError):
+                self.close()
+                raise
             assert json.loads(answer)["status"] == 3, answer
 
     def close(self):

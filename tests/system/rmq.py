@@ -202,7 +202,7 @@ class Broker:
         self.own_folder = folder is None
         self.folder = folder or tempfile.mkdtemp(prefix="cjmq-broker-")
         self.port = settings.pop("listenPort", None) or free_port()
-        self.settings = dict(listenPort=self.port, brokerIP1="127.0.0.1", bindAddress="127.0.0.1", brokerName="broker-a", telnetPort=0,
+        self.settings = dict(listenPort=self.port, brokerIP1="127.0.0.1", bindAddress="127.0.0.1", brokerName="broker-a", telnetPort=0, haListenPort=0,
                              storePathRootDir=self.folder + "/store", logDir=self.folder + "/log", diskReserveBytes=0,
                              fastListenPort=0, diskMaxUsedSpaceRatio=0)
         self.settings.update(settings)

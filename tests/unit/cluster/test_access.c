@@ -53,11 +53,11 @@ static void test_access_write_checks_in_order(void **state)
     expect_write(&master, "t", "p.client7", ACCESS_GRANTED, "");
     expect_write(&master, "open", "anybody", ACCESS_GRANTED, "");
     expect_write(&reader, "t", "p", ACCESS_BROKER_FORBIDS,
-                 "topic t: broker 1.1.1.1:50088 (group g, role MASTER, permission READ) is not writable");
-    expect_write(&master, "x", "p", ACCESS_TOPIC_UNKNOWN, BROKER ": topic x is not registered");
-    expect_write(&master, "far", "p", ACCESS_GROUP_UNASSIGNED, BROKER " is not assigned to topic far");
+                 "topic t: broker 1.1.1.1:50088 (group g, role MASTER, permission READ) is not writable; an operator changes its permission with 'broker set'");
+    expect_write(&master, "x", "p", ACCESS_TOPIC_UNKNOWN, BROKER ": topic x is not registered; add it with 'topic set'");
+    expect_write(&master, "far", "p", ACCESS_GROUP_UNASSIGNED, BROKER " is not assigned to topic far; its groups are changed with 'topic set'");
     expect_write(&master, "t", "c", ACCESS_APP_UNKNOWN,
-                 BROKER ": producer app c is not registered to topic t");
+                 BROKER ": producer app c is not registered to topic t; add it to the topic's producers with 'topic set'");
 }
 
 static void test_access_read_checks_in_order(void **state)
@@ -68,9 +68,9 @@ static void test_access_read_checks_in_order(void **state)
     expect_read(&master, "t", "c", ACCESS_GRANTED, "");
     expect_read(&master, "open", "anybody", ACCESS_GRANTED, "");
     expect_read(&writer, "t", "c", ACCESS_BROKER_FORBIDS,
-                "topic t: broker 1.1.1.1:50088 (group g, role MASTER, permission WRITE) is not readable");
+                "topic t: broker 1.1.1.1:50088 (group g, role MASTER, permission WRITE) is not readable; an operator changes its permission with 'broker set'");
     expect_read(&master, "t", "p", ACCESS_APP_UNKNOWN,
-                BROKER ": consumer app p has not subscribed to topic t");
+                BROKER ": consumer app p has not subscribed to topic t; add it to the topic's consumers with 'topic set'");
     expect_read(&master, "t", "stopped.1", ACCESS_APP_PAUSED,
                 BROKER ": consumer app stopped.1 has stopped consuming topic t");
 }

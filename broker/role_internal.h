@@ -1,0 +1,53 @@
+/* role_internal.h - the role's own parts, shared by role.c (the state machine) and role_status.c (what operators see). */
+#ifndef CJMQ_BROKER_ROLE_INTERNAL_H
+#define CJMQ_BROKER_ROLE_INTERNAL_H
+
+#include "broker/follow.h"
+#include "broker/role.h"
+#include "replication/ha_master.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { ROLE_LANES_MAX = 64 };
+
+struct start_call {
+    struct role *role;
+    struct errbuf *eb;
+    int err;
+};
+
+struct role {
+    struct broker *broker;
+    struct start_call *start; /* while role_start() decides */
+    atomic_int state;
+    atomic_bool wants_copies;
+    int copies;   /* that are wanted, this broker's included */
+    bool unclean; /* the store was not closed in order, and no epoch was begun since */
+
+    struct group_link *link;
+    struct ha_master *master;
+    struct follow *follow;
+    struct reactor_timer *again;    /* taking the role failed for the disk's or a port's sake */
+    struct reactor_timer *handover; /* TAKING: looks whether the log has come across; YIELDING: whether it is */
+    bool asking;                    /* `former` is being asked */
+    int64_t handover_deadline_ms;
+    int64_t handover_end;           /* TAKING: the former master's log end; -1: it has not said */
+    char former[NET_ADDR_TEXT_MAX * 2]; /* TAKING: the master that was followed */
+    struct broker_document *document; /* a reference or NULL */
+    int64_t document_ms;
+    char named_master[NET_ADDR_TEXT_MAX * 2], named_ha[NET_ADDR_TEXT_MAX * 2]; /* by a registry */
+    char group[128]; /* in which the role was taken */
+    struct reactor_task recheck_task[ROLE_LANES_MAX]; /* per lane: pulls held at a slave */
+    atomic_bool recheck_posted[ROLE_LANES_MAX];
+
+    pthread_mutex_t mutex;
+    /* --- mutex --- */
+    struct epoch newer;     /* that fenced this broker; term 0: none */
+    int64_t fenced_doc_ms;  /* the broker document at that time */
+    char ha_address[NET_ADDR_TEXT_MAX * 2];
+    struct reactor_task fenced_task;
+    bool fenced_posted;
+};
+
+#endif
