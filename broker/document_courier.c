@@ -479,6 +479,12 @@ void document_courier_lost(struct document_courier *c, unsigned peer)
     p->problem.text[0] = '\0';
 }
 
+bool document_courier_is_behind(const struct document_courier *c, unsigned peer, enum cluster_document which)
+{
+    const struct courier_view *v = &c->peers[peer].views[which];
+    return v->heard && is_older(v->newest, own_stamp(c, which));
+}
+
 /* --- life --- */
 
 struct document_courier *document_courier_new(struct registry_link *l)

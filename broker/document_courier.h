@@ -25,6 +25,8 @@ void document_courier_heard(struct document_courier *c, unsigned peer, enum clus
                             struct document_stamp newest);
 /* The connection to a registry was lost: what it has is asked anew when it is back. */
 void document_courier_lost(struct document_courier *c, unsigned peer);
+/* Whether a registry has told an older newest version than the one that this broker has. */
+bool document_courier_is_behind(const struct document_courier *c, unsigned peer, enum cluster_document which);
 void document_courier_stop(struct document_courier *c);
 
 #endif

@@ -1,8 +1,10 @@
 /* registry_command.c - document commands of the console, passed on to the registries.
  *
- * A command goes to the registries of namesrvAddr in their order until one can be reached. A change that it
- * stored is repeated at the others, which share nothing with it: a `set` with the same text, a rollback or a
- * promotion as a `set` of the text that is in force after it.
+ * A command goes to the registries of namesrvAddr in their order until one can be reached; one that is known to
+ * lack the newest version (it has just come back) comes last, or a promotion or a rollback there would build on
+ * an old document and undo what was changed meanwhile. The version that a change made is given to the others at
+ * once, with its time and author, so that all have the same one; what does not arrive is carried later
+ * (document_courier.c).
  * Threads: b->control's. */
 #include "broker/registry_link_internal.h"
 
@@ -21,7 +23,8 @@ enum { COMMAND_TIMEOUT_MS = 5000 };
  * registry is asked. */
 struct forwarded {
     struct registry_link *link;
-    unsigned next_peer; /* the one to be tried next */
+    unsigned *order;    /* of the registries; owned */
+    unsigned next;      /* in `order`: the one to be tried next */
     unsigned peer;      /* the one that is asked */
     int code;           /* of the request */
     enum cluster_document which;
@@ -41,6 +44,7 @@ static void forwarded_free(struct forwarded *f)
     free(f->peer_text);
     free(f->json);
     free(f->target);
+    free(f->order);
     free(f);
 }
 
@@ -166,13 +170,27 @@ static void on_answer(void *arg, int err, const struct command *answer, const st
 
 static void ask_next(struct forwarded *f, int err, const struct errbuf *why)
 {
-    if (f->next_peer >= f->link->peer_count || f->link->stopping) {
+    if (f->next >= f->link->peer_count || f->link->stopping) {
         f->done(f->arg, err, NULL, "", why);
         forwarded_free(f);
         return;
     }
-    f->peer = f->next_peer++;
+    f->peer = f->order[f->next++];
     send_command(f);
+}
+
+/* Those that lack the newest version come last. */
+static unsigned *order_of_peers(const struct registry_link *l, enum cluster_document which)
+{
+    unsigned *order = mem_alloc((l->peer_count + 1) * sizeof *order);
+    unsigned n = 0;
+    for (int behind = 0; behind < 2; behind++) {
+        for (unsigned i = 0; i < l->peer_count; i++) {
+            if (document_courier_is_behind(l->courier, i, which) == (behind != 0))
+                order[n++] = i;
+        }
+    }
+    return order;
 }
 
 static void forward(struct registry_link *l, int code, const struct document_command *c,
@@ -182,6 +200,7 @@ static void forward(struct registry_link *l, int code, const struct document_com
     f->link = l;
     f->code = code;
     f->which = c->which;
+    f->order = order_of_peers(l, c->which);
     f->action = mem_strdup(c->action);
     f->user = mem_strdup(c->user);
     f->password = mem_strdup(c->password);

@@ -23,8 +23,8 @@ int registry_link_start(struct broker *b, struct registry_link **out, struct err
  * still runs. */
 void registry_link_stop(struct registry_link *l);
 /* Sends one document command (7004, cluster/document_wire.h) to the first registry of namesrvAddr that can be
- * reached; a stored change is then repeated at the other registries. `done` is called once, on b->control:
- * err 0 and the answer, or ERR_* with the reason. On b->control's thread. */
+ * reached and does not lack the newest version; the version that a change stored is then given to the others.
+ * `done` is called once, on b->control: err 0 and the answer, or ERR_* with the reason. On b->control's thread. */
 struct document_command {
     enum cluster_document which;
     const char *action;             /* DOCUMENT_ACTION_* */

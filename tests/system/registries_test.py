@@ -217,6 +217,20 @@ class Registries(Cluster):
         self.joined(2, a, b)
         self.stop(broker)
 
+    def test_commands_go_to_a_registry_that_has_the_newest_version(self):
+        behind, a = self.registry(), self.registry().start()
+        behind.arguments = ("--adminPassword=another", "--telnetBind=127.0.0.1")
+        behind.start()
+        self.done(self.console(a), "topic set " + topic_document(5))
+        broker = self.broker(brokerName="broker-a").start()
+        eventually(lambda: "does not let this broker carry documents" in broker.log())
+        self.assertEqual(self.text(broker), topic_document(5))
+        self.done(self.console(broker), "topic set " + topic_document(6))
+        self.done(self.console(broker), "topic rollback")
+        self.assertEqual(self.text(a), topic_document(5))
+        self.assertEqual(self.versions(behind), [])
+        self.stop(broker)
+
     def test_brokers_own_copy_fills_registries_that_lost_it(self):
         a = self.registry().start()
         broker = self.broker()
