@@ -169,12 +169,26 @@ static void yield_to(struct role *r, const struct group_hello *peer)
         log_warn("messages are refused: %s", why.text);
 }
 
+/* Remembers who has most of the log that this broker was master of. */
+static void note_length(struct role *r, const struct group_hello *peer)
+{
+    struct epoch own;
+    epochs_newest(r->broker->epochs, &own);
+    pthread_mutex_lock(&r->mutex);
+    if (role_state(r) == ROLE_TAKING && own.term > 0 && epoch_same(&own, &peer->epoch) && peer->log_end > r->longest_end) {
+        r->longest_end = peer->log_end;
+        snprintf(r->longest, sizeof r->longest, "%s", peer->address);
+    }
+    pthread_mutex_unlock(&r->mutex);
+}
+
 void role_heard(struct role *r, const struct group_hello *peer)
 {
     if (!is_member(r, peer))
         return;
     if (peer->epoch.term > 0)
         fence(r, &peer->epoch, peer->address);
+    note_length(r, peer);
     if (strcmp(peer->state, role_state_word(ROLE_TAKING)) == 0)
         yield_to(r, peer);
 }
@@ -338,12 +352,38 @@ static int become_master(struct role *r, struct errbuf *eb)
     return 0;
 }
 
+/* A machine that lost its power may have lost what a slave still has, and what was acknowledged because the slave has it. Were this
+ * broker master again, the slave would cut it. A newer document that says so all the same is obeyed. */
+static bool lost_what_a_slave_has(struct role *r)
+{
+    struct errbuf why;
+    int64_t end = store_written(r->broker->store);
+    pthread_mutex_lock(&r->mutex);
+    bool lost = r->unclean && !r->loss_told && r->longest_end > end;
+    if (lost) {
+        errbuf_format(&why,
+                      "this broker's log ends at %" PRId64 " after an unclean stop, but %s has it up to %" PRId64
+                      ": promote that broker ('broker promote %s'), or store the broker document anew to lose these bytes",
+                      end, r->longest, r->longest_end, r->longest);
+        r->loss_told = true;
+        r->fenced_doc_ms = r->document_ms;
+        identity_hold(r->broker->identity, why.text);
+        set_state(r, ROLE_FENCED);
+    }
+    pthread_mutex_unlock(&r->mutex);
+    if (lost)
+        log_error("messages are refused: %s", why.text);
+    return lost;
+}
+
 static void on_probed(void *arg)
 {
     struct role *r = arg;
     struct errbuf eb = {0};
     if (role_state(r) != ROLE_TAKING)
         return; /* somebody knew of a newer master */
+    if (lost_what_a_slave_has(r))
+        return;
     int err = become_master(r, &eb);
     if (err == 0)
         return;
@@ -428,6 +468,9 @@ static void take(struct role *r)
     if (r->follow == NULL)
         store_set_replica(r->broker->store, true, "this broker is about to become master");
     stop_master(r); /* slaves take the new epoch over when they connect again */
+    pthread_mutex_lock(&r->mutex);
+    r->longest_end = 0;
+    pthread_mutex_unlock(&r->mutex);
     set_state(r, ROLE_TAKING);
     /* Only a master of ours that is followed at this moment has anything to hand over. */
     bool follows = f.streaming && !f.plain && f.stream.state == HA_SLAVE_FOLLOWING && self.from_document;

@@ -45,6 +45,9 @@ struct role {
     /* --- mutex --- */
     struct epoch newer;     /* that fenced this broker; term 0: none */
     int64_t fenced_doc_ms;  /* the broker document at that time */
+    bool loss_told;         /* a slave has more than this broker after an unclean stop, and the operator was told */
+    int64_t longest_end;    /* TAKING: of a log of our newest epoch, in the group, as far as others said */
+    char longest[NET_ADDR_TEXT_MAX];
     char ha_address[NET_ADDR_TEXT_MAX * 2];
     struct reactor_task fenced_task;
     bool fenced_posted;

@@ -429,6 +429,36 @@ class ByDocument(Pair):
         self.await_state(first, "SLAVE")
         self.await_in_step(second)
 
+    def lose_tail(self, broker, bytes_lost):
+        """What a machine does that loses its power: the log's last bytes never came to the disk."""
+        path = max(glob.glob(broker.folder + "/store/commitlog/*"), key=lambda p: bool(self.file_end(p)) * int(os.path.basename(p)))
+        end = self.file_end(path)
+        with open(path, "r+b") as f:
+            f.seek(end - bytes_lost)
+            f.write(b"\0" * bytes_lost)
+
+    def file_end(self, path):
+        with open(path, "rb") as f:
+            return len(f.read().rstrip(b"\0"))
+
+    def test_master_that_lost_its_tail_does_not_make_the_slave_cut_it(self):
+        first, second = self.start_pair()
+        self.send_ok(first, 100)
+        self.await_same_log(first, second)
+        first.kill()
+        self.lose_tail(first, 500)
+        first.start()
+        self.await_state(first, "FENCED")
+        answer = first.connect().send(TOPIC, b"00000000", group=APP)
+        self.assertEqual(answer.code, NO_PERMISSION)
+        self.assertIn("broker promote 127.0.0.1:%d" % self.slave_port, answer.remark)
+        self.operator("broker promote 127.0.0.1:%d" % self.slave_port)
+        self.await_state(second, "MASTER")
+        self.await_in_step(second)
+        self.send_ok(second, 10, 100)
+        self.await_same_log(first, second)
+        self.assertEqual(self.bodies(second), list(range(110)))
+
     def test_brokers_serve_from_their_copies_while_the_registry_is_down(self):
         first, second = self.start_pair()
         self.send_ok(first, 10)
