@@ -17,9 +17,8 @@ import unittest
 import hosts
 from deployments import (BROKER_PORT, CONSUMER, PRODUCER, SMALL, TOPIC, Async, FourNode, NoSlave, Sync, TwoMasters, TwoNode, eventually,
                          logs_equal)
-from rmq import Connection
+from rmq import MAX_OFFSET, QUERY_OFFSET, Connection
 
-REPLICATED = False  # switched on with replication
 DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "unit", "cluster", "data")
 NO_PERMISSION, GET_BROKER_CONFIG = 16, 26
 SLAVE_NOT_AVAILABLE = 11
@@ -71,8 +70,6 @@ class DeploymentTest(unittest.TestCase):
 
     def check_copies(self):
         """Every slave has its master's log."""
-        if not REPLICATED:
-            return
         for group, slave in self.d.slaves.items():
             master = self.d.brokers[self.d.masters[group]]
             eventually(lambda: logs_equal(master, self.d.brokers[slave]), "the log of %s's slave is its master's" % group)
@@ -173,6 +170,18 @@ class FourNodeTest(JmqTest):
             report = traffic.finish()
         self.assertEqual((report["lost"], report["failed"], report["uncertain"]), (0, 0, 0), report)
 
+    def behind(self, address):
+        """Messages that the consumers' group has yet to read, by what a broker keeps as its progress."""
+        with self.d.client.inside():
+            connection = Connection(BROKER_PORT, address=address)
+        behind = 0
+        for queue in range(5):
+            end = connection.call(MAX_OFFSET, {"topic": TOPIC, "queueId": queue})
+            progress = connection.call(QUERY_OFFSET, {"consumerGroup": CONSUMER, "topic": TOPIC, "queueId": queue})
+            behind += int(end.ext["offset"]) - (int(progress.ext["offset"]) if progress.code == 0 else 0)
+        connection.close()
+        return behind
+
     def queues_of(self, group, registry):
         route = self.d.route(TOPIC, registry) or {}
         return route[group][1:] if group in route else None
@@ -191,6 +200,33 @@ class FourNodeTest(JmqTest):
             self.check_traffic()
             registry.start()
             eventually(lambda: set(self.d.route(TOPIC, address) or {}) == set(self.d.masters), "route of %s" % address)
+
+    def test_slave_that_may_be_read_serves_consumers_while_its_master_is_away(self):
+        self.d.start()
+        document = json.loads(self.d.document("broker.json"))
+        document[1]["permission"] = "READ"
+        master, slave = self.d.masters["jmq100"], self.d.slaves["jmq100"]
+        both = {0: "%s:%d" % (master, BROKER_PORT), 1: "%s:%d" % (slave, BROKER_PORT)}
+        self.d.done(slave, "broker set " + json.dumps(document, separators=(",", ":")))
+        for registry in self.d.registries:
+            eventually(lambda: self.d.route(TOPIC, registry)["jmq100"][0] == both, lambda: "route %r" % self.d.route(TOPIC, registry))
+        with self.d.traffic(consumers=0, drain_ms=1) as unread:
+            eventually(lambda: self.report_of(unread, 500), "traffic")
+            waiting = unread.finish()["acknowledged"]
+        self.d.brokers[master].kill()
+        with self.d.traffic(producers=0) as readers:  # for these, the others' messages are foreign
+            eventually(lambda: readers.report()["foreign"] >= waiting, lambda: "%d messages: %r" % (waiting, readers.last))
+            self.d.brokers[master].start()
+            for registry in self.d.registries:
+                eventually(lambda: self.d.route(TOPIC, registry)["jmq100"][0] == both, lambda: "route %r" % self.d.route(TOPIC, registry))
+            self.d.await_in_step()
+            self.assertEqual(readers.finish()["foreign"], waiting)
+        eventually(lambda: self.behind(master) == 0, lambda: "the master that is back knows how far the group has come: %d behind" % (
+            self.behind(master)))
+        with self.d.traffic() as both_ways:
+            eventually(lambda: self.report_of(both_ways, 500), "traffic")
+            report = both_ways.finish()
+        self.assertEqual((report["lost"], report["repeated"], report["foreign"]), (0, 0, 0), report)
 
     def test_brokers_start_from_their_copies_without_any_registry(self):
         self.d.start()
@@ -227,6 +263,7 @@ class ApacheTest(DeploymentTest):
     def start(self):
         self.d.start()
         self.check_roles()
+        self.d.await_in_step()
         self.d.mqadmin("updateTopic", "-c", "DefaultCluster", "-t", TOPIC, "-r", "4", "-w", "4")
         for registry in self.d.registries:
             eventually(lambda: set(self.d.route(TOPIC, registry) or {}) == self.topic_groups(),
@@ -253,7 +290,6 @@ class SyncTest(ApacheTest):
         self.check_traffic()
         self.check_copies()
 
-    @unittest.skipUnless(REPLICATED, "needs replication")
     def test_without_slaves_producers_are_told(self):
         self.start()
         self.assertEqual(set(self.statuses()), {0})
@@ -274,7 +310,6 @@ class AsyncTest(ApacheTest):
         self.check_traffic()
         self.check_copies()
 
-    @unittest.skipUnless(REPLICATED, "needs replication")
     def test_slaves_need_not_be_there_and_catch_up(self):
         self.start()
         for address in self.d.slaves.values():

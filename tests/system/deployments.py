@@ -14,13 +14,14 @@ import sys
 import time
 
 import hosts
+from registry_test import Console
 from rmq import Connection
 from traffic import Traffic
 
 CONF = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "conf")
 CLIENT = "192.168.1.100"
 TOPIC, PRODUCER, CONSUMER = "topic_simple", "app4Product", "app4Consumer"
-CONSOLE, BROKER_PORT, REGISTRY_PORT = 10088, 50088, 9876  # of the JMQ deployments
+BROKER_PORT, REGISTRY_PORT = 50088, 9876
 ROUTE, CLUSTER_INFO = 105, 106
 # Room: a test's disk may be small and nearly full. Everything else is as in conf/.
 SMALL = ["--mappedFileSizeCommitLog=16777216", "--diskReserveBytes=0", "--diskMaxUsedSpaceRatio=0"]
@@ -155,6 +156,25 @@ class Deployment:
         return {q["brokerName"]: (addresses[q["brokerName"]], q["readQueueNums"] if q["perm"] & 4 else 0,
                                   q["writeQueueNums"] if q["perm"] & 2 else 0) for q in data["queueDatas"]}
 
+    def console(self, address, *lines):
+        """Types lines into the console of a broker, on its own host, by telnet; the replies."""
+        return self.net[address].telnet("127.0.0.1", self.console_port, *lines)
+
+    def replication(self, address):
+        """What a broker says of its replication."""
+        with self.net[address].inside():
+            console = Console(self.console_port)
+        try:
+            return json.loads(console.result("monitor -i replication")["message"])
+        finally:
+            console.close()
+
+    def await_in_step(self):
+        """Until every master has all slaves of its group in step: from then on a synchronous send is SEND_OK."""
+        for group in self.slaves:
+            eventually(lambda: self.replication(self.masters[group]).get("inStep") == 1,
+                       lambda: "%s: %r" % (group, self.replication(self.masters[group])))
+
     def alive_registry(self):
         return next(address for address, registry in self.registries.items() if registry.process is not None)
 
@@ -168,7 +188,7 @@ class Deployment:
 # --- JMQ's: described by documents ---
 
 class JmqDeployment(Deployment):
-    port = BROKER_PORT
+    port, console_port = BROKER_PORT, 10088
 
     def __init__(self, folder):
         super().__init__(folder)
@@ -181,10 +201,6 @@ class JmqDeployment(Deployment):
     def document(self, name):
         with open(self.conf(name), encoding="utf-8") as text:
             return text.read().strip()
-
-    def console(self, address, *lines):
-        """Types lines into the console of a broker, on its own host, by telnet; the replies."""
-        return self.net[address].telnet("127.0.0.1", CONSOLE, *lines)
 
     def done(self, address, *lines):
         """Commands that must succeed."""
@@ -201,6 +217,7 @@ class JmqDeployment(Deployment):
             daemon.start()
         self.done(self.addresses[0], "broker set " + self.document("broker.json"), "topic set " + self.document("topic.json"))
         self.await_route()
+        self.await_in_step()
         return self
 
     def await_route(self):
@@ -232,7 +249,7 @@ class TwoNode(JmqDeployment):
 class ApacheDeployment(Deployment):
     """Brokers on hosts A to D, two name servers on the first two, started as the guide does: -n 'A:9876;B:9876' -c FILE."""
 
-    port = 10911
+    port, console_port = 10911, 20911
     registry_hosts = ("192.168.1.1", "192.168.1.2")
     files = {}  # address -> file
 
@@ -274,7 +291,7 @@ class NoSlave(ApacheDeployment):
 class TwoMasters(Deployment):
     """192.168.1.11 and .12, each with a name server beside its broker, in the guide's command lines (see deployment_test.py)."""
 
-    port = 10911
+    port, console_port = 10911, 20911
     folder_of_conf = "two-masters"
     addresses = registry_hosts = ("192.168.1.11", "192.168.1.12")
     masters = {"broker-a": "192.168.1.11", "broker-b": "192.168.1.12"}
