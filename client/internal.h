@@ -90,6 +90,7 @@ struct route_slot {
     int template_queues;
     bool asking;
     bool asking_template;
+    bool gone;                     /* the name servers know no route any more: said once */
     unsigned asked_servers;        /* in this round of asking */
     unsigned asked_index;          /* the name server asked last */
     unsigned generation;           /* changes with the route */

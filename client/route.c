@@ -250,6 +250,7 @@ static void suspect_for(struct route_slot *slot, int64_t ms)
 static void slot_set_route(struct route_slot *slot, struct client_route *route)
 {
     struct cjmq_client *client = slot->client;
+    slot->gone = false;
     if (slot->route != NULL && routes_equal(slot->route, route)) {
         client_route_unref(route);
     } else {
@@ -303,8 +304,10 @@ static void on_route_refused(struct route_slot *slot, const char *addr, const st
     struct errbuf eb = {0};
     int err = unknown ? ERR_NOTFOUND : ERR_REMOTE;
     errbuf_format(&eb, "topic %s: %s", slot->topic, error.text);
-    if (unknown && slot->route != NULL && !slot->route->from_template)
+    if (unknown && slot->route != NULL && !slot->route->from_template && !slot->gone) {
         log_warn("topic=%s has no route any more; going on with the last one", slot->topic);
+        slot->gone = true;
+    }
     slot_finish(slot, err, &eb);
 }
 

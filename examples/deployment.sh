@@ -156,7 +156,7 @@ send -- "auth -u jmq -p jmq\r"
 answer {"status":3[^\n]*\n>}
 foreach line $argv {
     send -- "$line\r"
-    if {[regexp {^(cluster|permiquery)} $line]} {
+    if {$line eq "cluster" || $line eq "replication"} {
         answer {\r\n>$}
     } else {
         answer {"status":0[^\n]*\n>}
@@ -237,8 +237,8 @@ demonstrate() {
     step "9. The old master comes back, as a slave of the new one"
     start_broker "$master"
     show_seconds 3
-    telnet_to "$master" cluster
-    grep -h -i -E 'cut|role' "$run/$master/logs/rocketmqlogs/broker.log" | tail -n 4
+    telnet_to "$master" replication
+    telnet_to "$slave" cluster replication
 
     step "10. What the applications saw, over all"
     end_job steady
