@@ -36,7 +36,10 @@ static inline int tables_setup(void **state)
     struct tables *f = mem_zalloc(sizeof *f);
     struct broker *b = &f->broker;
     f->folder = folder;
-    b->setting_defs = broker_setting_defs(&b->setting_count);
+    /* A table of its own: it holds where each value came from, and a test may have two brokers. */
+    const struct setting_def *defs = broker_setting_defs(&b->setting_count);
+    b->setting_defs = mem_alloc(b->setting_count * sizeof *defs);
+    memcpy(b->setting_defs, defs, b->setting_count * sizeof *defs);
     settings_init(b->setting_defs, b->setting_count, &b->settings);
     tables_set(f, "storePathRootDir", f->folder);
     tables_set(f, "listenPort", "50088");
@@ -95,6 +98,7 @@ static inline int tables_teardown(void **state)
         store_close(b->store);
     identity_free(b->identity);
     settings_fini(b->setting_defs, b->setting_count, &b->settings);
+    free(b->setting_defs);
     void *folder = f->folder;
     free(f);
     return temp_folder_teardown(&folder);
