@@ -10,7 +10,7 @@
  * Invariants: 1. A topic struct is freed only with the table: what is deleted moves from `topics` to
  * `graveyard`. 2. queues[] has at least max(read, write) slots; a slot once set never changes. 3. `entry`
  * points into `document`, which the table holds a reference to. */
-#include "broker/topics.h"
+#include "broker/topics_internal.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -21,60 +21,15 @@
 #include "cluster/topic_document.h"
 
 #include <ctype.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <uthash.h>
 
 #define LOG_COMPONENT "topics"
 #include "base/log.h"
 
 #define TOPIC_FILE "topics.json"
-#define SOURCE_DOCUMENT_ATTRIBUTES "{\"source\":\"document\"}"
 /* Queues of one topic that an admin client may ask for; the documents' own limit is lower. */
 enum { QUEUES_MAX = 65535, STORED_NAME_MAX = 255 };
-
-struct queue_array {
-    struct queue_array *retired_next;
-    int32_t count;
-    _Atomic(struct store_queue *) slots[];
-};
-
-struct topic {
-    struct topic_table *table;
-    atomic_int read_queues, write_queues, perm, sys_flag;
-    atomic_bool order, multi_tag, deleted;
-    _Atomic(struct queue_array *) queues;
-    _Atomic(const struct topic_entry *) entry; /* NULL: the document does not list the topic */
-    /* --- table lock --- */
-    bool from_document;
-    char *attributes; /* owned; compact JSON or NULL */
-    struct topic *graveyard_next;
-    UT_hash_handle hh;
-    size_t name_len;
-    char name[];
-};
-
-struct topic_table {
-    const struct broker_settings *settings;
-    struct identity *identity;
-    struct store *store;
-    void (*on_change)(void *arg);
-    void *on_change_arg;
-
-    pthread_rwlock_t lock;
-    /* --- lock --- */
-    struct topic *topics;
-    struct topic *graveyard;
-    struct queue_array *retired; /* outgrown arrays that a reader may still look at */
-    struct topic_document *document;
-    struct data_version version;
-    bool sorted; /* the order of `topics` is that of their names */
-
-    pthread_mutex_t save_mutex; /* one writer of the file at a time */
-    atomic_bool unsaved;        /* the table has what the file has not */
-};
 
 /* --- names --- */
 
@@ -105,7 +60,7 @@ int topic_name_check(struct slice name, struct errbuf *eb)
 
 /* Names of clusters and brokers are topics, too, and freer than those that clients may choose: what the store
  * can hold. */
-static bool topic_name_storable(struct slice name)
+bool topics_name_storable(struct slice name)
 {
     return name.len > 0 && name.len <= STORED_NAME_MAX && memchr(name.ptr, '/', name.len) == NULL &&
            name.ptr[0] != '.';
@@ -205,7 +160,7 @@ static bool same_config(const struct topic *t, const struct topic_config *c)
 
 /* --- the table --- */
 
-static struct topic *lookup_locked(const struct topic_table *t, struct slice name)
+struct topic *topics_lookup_locked(const struct topic_table *t, struct slice name)
 {
     struct topic *topic;
     HASH_FIND(hh, t->topics, name.ptr, name.len, topic);
@@ -215,7 +170,7 @@ static struct topic *lookup_locked(const struct topic_table *t, struct slice nam
 struct topic *topic_table_lookup(struct topic_table *t, struct slice name)
 {
     pthread_rwlock_rdlock(&t->lock);
-    struct topic *topic = lookup_locked(t, name);
+    struct topic *topic = topics_lookup_locked(t, name);
     pthread_rwlock_unlock(&t->lock);
     return topic;
 }
@@ -247,14 +202,14 @@ static struct topic *add_locked(struct topic_table *t, struct slice name, const 
     topic->name_len = name.len;
     set_config_locked(topic, config);
     topic->from_document = topic->attributes != NULL &&
-                           strcmp(topic->attributes, SOURCE_DOCUMENT_ATTRIBUTES) == 0;
+                           strcmp(topic->attributes, TOPIC_SOURCE_DOCUMENT_ATTRIBUTES) == 0;
     atomic_store(&topic->entry, topic_document_lookup(t->document, name));
     HASH_ADD_KEYPTR(hh, t->topics, topic->name, topic->name_len, topic);
     t->sorted = false;
     return topic;
 }
 
-static void bury_locked(struct topic_table *t, struct topic *topic)
+void topics_bury_locked(struct topic_table *t, struct topic *topic)
 {
     HASH_DEL(t->topics, topic);
     atomic_store(&topic->entry, NULL);
@@ -270,7 +225,7 @@ static void topic_free(struct topic *topic)
     free(topic);
 }
 
-static void bump_version_locked(struct topic_table *t)
+void topics_bump_version_locked(struct topic_table *t)
 {
     t->version.counter++;
     t->version.timestamp = clock_wall_ms();
@@ -336,7 +291,7 @@ static void changed_save_later(struct topic_table *t)
         t->on_change(t->on_change_arg);
 }
 
-static void changed(struct topic_table *t)
+void topics_changed(struct topic_table *t)
 {
     save(t);
     if (t->on_change != NULL)
@@ -357,7 +312,7 @@ void topic_table_on_change(struct topic_table *t, void (*fn)(void *arg), void *a
 
 /* --- creating and changing --- */
 
-static int config_check(const struct topic_config *c, struct slice name, struct errbuf *eb)
+int topics_config_check(const struct topic_config *c, struct slice name, struct errbuf *eb)
 {
     if (c->read_queues < 0 || c->read_queues > QUEUES_MAX || c->write_queues < 0 ||
         c->write_queues > QUEUES_MAX)
@@ -370,10 +325,10 @@ static int config_check(const struct topic_config *c, struct slice name, struct 
 }
 
 /* 0 with *topic and whether something changed. */
-static int put_locked(struct topic_table *t, struct slice name, const struct topic_config *config,
+int topics_put_locked(struct topic_table *t, struct slice name, const struct topic_config *config,
                       bool only_create, struct topic **out, bool *any, struct errbuf *eb)
 {
-    struct topic *topic = lookup_locked(t, name);
+    struct topic *topic = topics_lookup_locked(t, name);
     if (topic == NULL) {
         if (HASH_COUNT(t->topics) >= (unsigned)t->settings->topicsMax)
             return errbuf_set(eb, ERR_LIMIT, "topic %.*s is not created: topicsMax=%lld topics exist",
@@ -389,7 +344,7 @@ static int put_locked(struct topic_table *t, struct slice name, const struct top
                  config->write_queues, config->perm);
     }
     if (*any)
-        bump_version_locked(t);
+        topics_bump_version_locked(t);
     *out = topic;
     return 0;
 }
@@ -403,16 +358,16 @@ static int put(struct topic_table *t, struct slice name, const struct topic_conf
     struct topic *topic = NULL;
     int err = topic_name_check(name, eb);
     if (err == 0)
-        err = config_check(config, name, eb);
+        err = topics_config_check(config, name, eb);
     if (err != 0)
         return err;
     pthread_rwlock_wrlock(&t->lock);
-    err = put_locked(t, name, config, mode != PUT_ANY, &topic, &any, eb);
+    err = topics_put_locked(t, name, config, mode != PUT_ANY, &topic, &any, eb);
     pthread_rwlock_unlock(&t->lock);
     if (err == 0 && any && mode == ONLY_CREATE_SAVE_LATER)
         changed_save_later(t);
     else if (err == 0 && any)
-        changed(t);
+        topics_changed(t);
     if (err == 0 && out != NULL)
         *out = topic;
     return err;
@@ -492,11 +447,11 @@ int topic_table_auto_create(struct topic_table *t, struct slice name, struct sli
 int topic_table_delete(struct topic_table *t, struct slice name, struct errbuf *eb)
 {
     pthread_rwlock_wrlock(&t->lock);
-    struct topic *topic = lookup_locked(t, name);
+    struct topic *topic = topics_lookup_locked(t, name);
     bool documented = topic != NULL && topic->from_document;
     if (topic != NULL && !documented) {
-        bury_locked(t, topic);
-        bump_version_locked(t);
+        topics_bury_locked(t, topic);
+        topics_bump_version_locked(t);
     }
     pthread_rwlock_unlock(&t->lock);
     if (topic == NULL)
@@ -508,143 +463,8 @@ int topic_table_delete(struct topic_table *t, struct slice name, struct errbuf *
                           SLICE_ARG(name));
     log_info("topic %.*s deleted", SLICE_ARG(name));
     int err = store_topic_delete(t->store, name, eb);
-    changed(t);
+    topics_changed(t);
     return err;
-}
-
-/* --- a slave's --- */
-
-/* Topics that every broker has, or makes for its own clients, whatever the master has. */
-static bool is_own_locked(const struct topic_table *t, const struct topic *topic)
-{
-    struct identity_view self;
-    identity_view(t->identity, &self);
-    return topic->from_document || topic->name[0] == '%' || topic_name_is_system(topic_name(topic)) ||
-           strcmp(topic->name, self.name) == 0 || strcmp(topic->name, self.cluster) == 0;
-}
-
-static bool remove_others_locked(struct topic_table *t, const struct topic_config_table *master)
-{
-    struct topic_name_set {
-        const char *name;
-        UT_hash_handle hh;
-    } *known = NULL, *row;
-    struct topic_name_set *rows = mem_zalloc((master->count + 1) * sizeof *rows);
-    struct topic *topic, *next;
-    bool any = false;
-    for (unsigned i = 0; i < master->count; i++) {
-        rows[i].name = master->items[i].name;
-        HASH_ADD_KEYPTR(hh, known, rows[i].name, strlen(rows[i].name), &rows[i]);
-    }
-    HASH_ITER(hh, t->topics, topic, next)
-    {
-        HASH_FIND(hh, known, topic->name, topic->name_len, row);
-        if (row != NULL || is_own_locked(t, topic))
-            continue;
-        log_info("topic %s is gone at the master, so it goes here", topic->name);
-        bury_locked(t, topic);
-        any = true;
-    }
-    HASH_CLEAR(hh, known);
-    free(rows);
-    return any;
-}
-
-int topic_table_take_master(struct topic_table *t, struct slice json, struct errbuf *eb)
-{
-    struct topic_config_table master = {0};
-    int err = topic_config_table_parse(json, &master, eb);
-    if (err != 0)
-        return err;
-    bool any = false;
-    struct errbuf why = {0};
-    pthread_rwlock_wrlock(&t->lock);
-    for (unsigned i = 0; i < master.count; i++) {
-        const struct topic_config *c = &master.items[i];
-        struct topic *topic = lookup_locked(t, slice_str(c->name));
-        /* The document's topics come from the document, here as there. */
-        if (topic != NULL && topic->from_document)
-            continue;
-        if (topic_name_storable(slice_str(c->name)) && config_check(c, slice_str(c->name), &why) == 0 &&
-            put_locked(t, slice_str(c->name), c, false, &topic, &any, &why) == 0)
-            continue;
-        log_error("topic %s of the master is not taken over: %s", c->name,
-                  why.text[0] != '\0' ? why.text : "its name cannot be stored");
-    }
-    any |= remove_others_locked(t, &master);
-    pthread_rwlock_unlock(&t->lock);
-    topic_config_table_fini(&master);
-    if (any)
-        changed(t);
-    return 0;
-}
-
-/* --- the topic document --- */
-
-/* Points every topic at its entry of the new document, and takes those out of service that came from the old
- * one and are not ours any more, or that the new one gives to other groups, wherever they came from. */
-static bool rebind_locked(struct topic_table *t, const char *group)
-{
-    bool any = false;
-    struct topic *topic, *next;
-    HASH_ITER(hh, t->topics, topic, next)
-    {
-        const struct topic_entry *entry = topic_document_lookup(t->document, topic_name(topic));
-        bool ours = entry != NULL && topic_entry_has_group(entry, slice_str(group));
-        if ((topic->from_document || entry != NULL) && !ours) {
-            log_info("topic %s is no longer served: the topic document %s", topic->name,
-                     entry == NULL ? "does not list it any more" : "gives it to other groups");
-            bury_locked(t, topic);
-            any = true;
-        } else {
-            atomic_store_explicit(&topic->entry, entry, memory_order_release);
-        }
-    }
-    return any;
-}
-
-static bool take_entry_locked(struct topic_table *t, const struct topic_entry *entry)
-{
-    bool any = false;
-    struct errbuf eb = {0};
-    struct topic *topic = lookup_locked(t, slice_str(entry->name));
-    struct topic_config config = {
-        .read_queues = entry->queues,
-        .write_queues = entry->queues,
-        .perm = PERM_BIT_READ | PERM_BIT_WRITE,
-        .order = entry->type == CLUSTER_TOPIC_SEQUENTIAL,
-        .attributes = (char *)SOURCE_DOCUMENT_ATTRIBUTES,
-    };
-    /* Fewer queues than before would hide what lies in the others: they stay readable. */
-    if (topic != NULL && topic_config(topic).read_queues > config.read_queues)
-        config.read_queues = topic_config(topic).read_queues;
-    if (put_locked(t, slice_str(entry->name), &config, false, &topic, &any, &eb) != 0) {
-        log_error("%s", eb.text);
-        return false;
-    }
-    topic->from_document = true;
-    return any;
-}
-
-void topic_table_apply_document(struct topic_table *t, const struct topic_document *doc)
-{
-    struct identity_view self;
-    identity_view(t->identity, &self);
-    pthread_rwlock_wrlock(&t->lock);
-    struct topic_document *old = t->document;
-    t->document = doc != NULL ? topic_document_ref(doc) : NULL;
-    bool any = rebind_locked(t, self.name);
-    for (unsigned i = 0; doc != NULL && i < topic_document_count(doc); i++) {
-        const struct topic_entry *entry = topic_document_at(doc, i);
-        if (topic_entry_has_group(entry, slice_str(self.name)) && take_entry_locked(t, entry))
-            any = true;
-    }
-    if (any)
-        bump_version_locked(t);
-    pthread_rwlock_unlock(&t->lock);
-    topic_document_unref(old);
-    if (any)
-        changed(t);
 }
 
 /* --- who may --- */
@@ -699,9 +519,9 @@ void topic_table_each(struct topic_table *t, void (*fn)(void *arg, struct topic 
 void topic_table_touch(struct topic_table *t)
 {
     pthread_rwlock_wrlock(&t->lock);
-    bump_version_locked(t);
+    topics_bump_version_locked(t);
     pthread_rwlock_unlock(&t->lock);
-    changed(t);
+    topics_changed(t);
 }
 
 /* --- start and stop --- */
@@ -710,11 +530,11 @@ static void load_one_locked(struct topic_table *t, const struct topic_config *c)
 {
     struct slice name = slice_str(c->name);
     struct errbuf why = {0};
-    if (!topic_name_storable(name))
+    if (!topics_name_storable(name))
         log_error("%s: '%s' is no name of a topic; left out", TOPIC_FILE, c->name);
-    else if (config_check(c, name, &why) != 0)
+    else if (topics_config_check(c, name, &why) != 0)
         log_error("%s: %s; left out", TOPIC_FILE, why.text);
-    else if (lookup_locked(t, name) != NULL)
+    else if (topics_lookup_locked(t, name) != NULL)
         log_error("%s: topic %s stands there twice; the first counts", TOPIC_FILE, c->name);
     else
         add_locked(t, name, c);
@@ -744,7 +564,7 @@ static int load_locked(struct topic_table *t, struct errbuf *eb)
 
 static bool ensure_system_locked(struct topic_table *t, const char *name, int queues, int perm)
 {
-    if (lookup_locked(t, slice_str(name)) != NULL)
+    if (topics_lookup_locked(t, slice_str(name)) != NULL)
         return false;
     add_locked(t, slice_str(name),
                &(struct topic_config){.read_queues = queues, .write_queues = queues, .perm = perm});
@@ -774,7 +594,7 @@ static bool create_system_topics_locked(struct topic_table *t)
     if (s->traceTopicEnable)
         any |= ensure_system_locked(t, "RMQ_SYS_TRACE_TOPIC", 1, rw);
     if (any)
-        bump_version_locked(t);
+        topics_bump_version_locked(t);
     return any;
 }
 
@@ -785,7 +605,7 @@ void topic_table_apply_identity(struct topic_table *t)
     struct topic_document *doc = t->document != NULL ? topic_document_ref(t->document) : NULL;
     pthread_rwlock_unlock(&t->lock);
     if (any)
-        changed(t);
+        topics_changed(t);
     /* Another group has other topics. */
     topic_table_apply_document(t, doc);
     topic_document_unref(doc);
@@ -812,9 +632,9 @@ int topic_table_open(const struct broker_settings *settings, struct identity *id
         return err;
     }
     /* Without autoCreateTopicEnable a template left by an earlier run must not be followed any more. */
-    struct topic *template = lookup_locked(t, SLICE_LIT("TBW102"));
+    struct topic *template = topics_lookup_locked(t, SLICE_LIT("TBW102"));
     if (template != NULL && !settings->autoCreateTopicEnable)
-        bury_locked(t, template);
+        topics_bury_locked(t, template);
     create_system_topics_locked(t);
     *out = t;
     return 0;
