@@ -234,6 +234,7 @@ class FourNodeTest(JmqTest):
             daemon.stop()
         for broker in self.d.brokers.values():
             broker.start()
+        self.d.await_in_step()
         for group, address in self.d.masters.items():
             self.assertEqual(self.d.permission(address), "FULL")
             self.assertEqual(self.d.permission(self.d.slaves[group]), "NONE")
