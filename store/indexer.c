@@ -155,8 +155,9 @@ static int index_record(struct store *s, const struct record *r, struct errbuf *
     return rc != 0 ? rc : put_words(s, r, keys, eb);
 }
 
-/* Indexes records of one segment from `at` (relative) until one begins at or behind `stop`; records end at or
- * before `end`. Returns where it stopped; *error when a record could not be put. */
+/* Indexes records of one segment from `at` (relative) until one begins at or behind `stop` or ends behind `end`:
+ * a slave that acknowledges in the middle of a record leaves durable there. Returns where it stopped; *error when a
+ * record could not be put. */
 static int64_t index_range(struct store *s, const struct log_segment *seg, const uint8_t *map, int64_t at,
                            int64_t stop, int64_t end, int *error, struct errbuf *eb)
 {
@@ -165,6 +166,8 @@ static int64_t index_range(struct store *s, const struct log_segment *seg, const
         if (get_be32(map + at + 4) == RECORD_MAGIC_BLANK)
             return seg->bytes;
         struct record r;
+        if (size > end - at && end < seg->bytes)
+            return at;
         if (size > end - at || record_decode(slice_of(map + at, size), false, &r, eb) != 0) {
             /* Recovery vouches for everything below durable: this is damage since. */
             log_error("no record where one must be path=%s offset=%" PRId64
@@ -186,6 +189,7 @@ static int index_some(struct store *s, struct errbuf *eb)
     struct indexer *ix = &s->indexer;
     int64_t position = atomic_load(&ix->position), durable = store_durable(s),
             begin = commitlog_begin(&s->log);
+    ix->looked_to = durable;
     if (position < begin)
         position = begin; /* retention was faster */
     if (position >= durable)
@@ -198,15 +202,17 @@ static int index_some(struct store *s, struct errbuf *eb)
     }
     int64_t at = position - seg->base,
             end = durable - seg->base < seg->bytes ? durable - seg->base : seg->bytes;
+    int64_t began = at, before;
     int error = 0;
-    while (at < end && error == 0) {
+    do {
+        before = at;
         pthread_rwlock_wrlock(&ix->files_lock);
         at = index_range(s, seg, map, at, at + RUN_BYTES, end, &error, eb);
         pthread_rwlock_unlock(&ix->files_lock);
         atomic_store_explicit(&ix->position, seg->base + at, memory_order_release);
-    }
+    } while (at > before && at < end && error == 0);
     segment_unref(seg);
-    return error != 0 ? error : 1;
+    return error != 0 ? error : at > began;
 }
 
 static void repair_if_needed(struct indexer *ix)
@@ -243,7 +249,7 @@ static void sleep_until_woken(struct store *s)
     struct indexer *ix = &s->indexer;
     atomic_store(&ix->asleep, true);
     /* Whoever moved durable before it could see `asleep` is seen here. */
-    while (!ix->stop && atomic_load(&ix->asleep) && atomic_load(&ix->position) >= store_durable(s))
+    while (!ix->stop && atomic_load(&ix->asleep) && ix->looked_to == store_durable(s))
         pthread_cond_wait(&ix->wake, &ix->lock);
     atomic_store(&ix->asleep, false);
 }

@@ -31,6 +31,7 @@ struct indexer {
     /* --- indexer's thread --- */
     int32_t repair_count; /* entries of the last file that a crash left good; -1: no repair */
     int64_t complained_ms;
+    int64_t looked_to; /* durable as the thread saw it last: nothing to do until it moves */
 };
 
 void indexer_init(struct indexer *ix);

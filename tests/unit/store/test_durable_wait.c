@@ -225,6 +225,40 @@ static void test_durable_index_follows_the_slaves(void **state)
     assert_int_equal(indexer_position(&store->indexer), first);
 }
 
+static bool is_asleep(void *arg)
+{
+    (void)arg;
+    return atomic_load(&store->indexer.asleep);
+}
+
+static bool is_indexed_to(void *arg)
+{
+    return indexer_position(&store->indexer) == *(const int64_t *)arg;
+}
+
+/* Slaves acknowledge bytes, not messages. */
+static void test_durable_in_the_middle_of_a_record_is_no_damage_to_the_index(void **state)
+{
+    (void)state;
+    open_with(FLUSH_ASYNC);
+    store_replication_wait(store, true);
+    int64_t first = append(0), second = append(1), third = append(2);
+    for (int64_t at = first; at < second; at += (second - first) / 4) {
+        store_set_replicated(store, at + 1);
+        assert_int_equal(store_durable(store), at + 1);
+        fixture_wait(is_asleep, NULL);
+        assert_int_equal(indexer_position(&store->indexer), first);
+    }
+    store_set_replicated(store, third - 1);
+    fixture_wait(is_indexed_to, &second);
+    fixture_assert_queue(store, "T", 0, 0, 2);
+    store_close(store); /* comes to an end, too */
+    store = fixture_open(&options);
+    fixture_wait(is_indexed, NULL);
+    assert_int_equal(indexer_position(&store->indexer), third);
+    fixture_assert_queue(store, "T", 0, 0, 3);
+}
+
 static void test_durable_after_a_restart_is_the_end(void **state)
 {
     (void)state;
@@ -349,6 +383,7 @@ int main(void)
         T(test_durable_sync_flusher_tells_when_slaves_were_first),
         T(test_durable_sync_wait_turned_off_is_what_is_flushed),
         T(test_durable_index_follows_the_slaves),
+        T(test_durable_in_the_middle_of_a_record_is_no_damage_to_the_index),
         T(test_durable_after_a_restart_is_the_end),
         T(test_durable_async_no_move_is_lost),
         T(test_durable_sync_no_move_is_lost),
