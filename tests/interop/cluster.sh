@@ -6,7 +6,8 @@
 #   cluster.sh stop-NODE     SIGTERM, wait for the end
 #   cluster.sh start-NODE [WHOSE [KEY=VALUE...]]   start it on its port and store: cjmq's program or apache's (without
 #                            WHOSE: the one that it was last), a broker with these properties on top of the usual ones
-#   cluster.sh new-store     put the store of the broker, which must not run, aside: the next start begins an empty one
+#   cluster.sh pause-NODE    SIGSTOP: it keeps its connections and says nothing; resume-NODE: SIGCONT
+#   cluster.sh new-store     put the stores of broker and slave, which must not run, aside: the next starts begin empty ones
 #   cluster.sh stop          SIGTERM to all, SIGKILL to what does not end in time
 #   cluster.sh logs          the last lines of what the servers wrote
 #
@@ -101,6 +102,7 @@ end_process() {
     signal="no signal"
   else
     kill "-$signal" "$pid" 2>/dev/null || true
+    kill -CONT "$pid" 2>/dev/null || true # it may be paused
     deadline=$((SECONDS + stop_seconds_max))
     while process_lives "$pid"; do
       if ((SECONDS >= deadline)); then
@@ -138,6 +140,7 @@ brokerName=interop
 brokerId=$id
 brokerRole=$role
 brokerIP1=127.0.0.1
+brokerIP2=127.0.0.1
 namesrvAddr=127.0.0.1:$((base + offset_registry))
 listenPort=$port
 haListenPort=$((port + 1))
@@ -244,10 +247,15 @@ start-broker | start-slave)
   ;;
 kill-registry | kill-broker | kill-slave) end_process "${1#kill-}" KILL ;;
 stop-registry | stop-broker | stop-slave) end_process "${1#stop-}" TERM ;;
+pause-registry | pause-broker | pause-slave) kill -STOP "$(<"$dir/${1#pause-}.pid")" ;;
+resume-registry | resume-broker | resume-slave) kill -CONT "$(<"$dir/${1#resume-}.pid")" ;;
 new-store)
-  [[ ! -f $dir/broker.pid ]] || die "the broker still runs on the store"
-  mv "$dir/broker-store" "$(mktemp -d "$dir/put-aside.XXXXXX")"
-  mkdir "$dir/broker-store"
+  aside=$(mktemp -d "$dir/put-aside.XXXXXX")
+  for node in broker slave; do
+    [[ ! -f $dir/$node.pid ]] || die "the $node still runs on its store"
+    mv "$dir/$node-store" "$aside"
+    mkdir "$dir/$node-store"
+  done
   ;;
 stop)
   code=0
@@ -263,5 +271,5 @@ logs)
     tail -n 20 "$file"
   done
   ;;
-*) die "'${1:-}' is no command; expected start, stop, logs, new-store, or start-, stop-, kill- and a node" ;;
+*) die "'${1:-}' is no command; expected start, stop, logs, new-store, or start-, stop-, kill-, pause-, resume- and a node" ;;
 esac

@@ -3,6 +3,7 @@
 #
 #   run.sh java49|java5|go [SCENARIO...]
 #   run.sh store49 [SCENARIO...]             a store that our broker and the original 4.9 have in turns
+#   run.sh replication49 [SCENARIO...]       a slave of one of them follows a master of the other
 #   run.sh mixed_registry49                  brokers and registries of both in one cluster
 #
 # Environment: CJMQ_INTEROP_CACHE   folder for what is built and downloaded (default: build/interop in the source tree)
@@ -24,7 +25,7 @@ readonly skip_code=77
 readonly seconds_max=260
 
 usage() {
-  echo "usage: run.sh java49|java5|go|store49|mixed_registry49 [SCENARIO...]" >&2
+  echo "usage: run.sh java49|java5|go|store49|replication49|mixed_registry49 [SCENARIO...]" >&2
   exit 2
 }
 
@@ -174,6 +175,11 @@ store49)
   # Small files, so that a few messages fill several of each kind.
   export INTEROP_BROKER_PROPERTIES="mappedFileSizeCommitLog=1048576 mappedFileSizeConsumeQueue=2000 maxHashSlotNum=2000
     maxIndexNum=1000 flushConsumerOffsetInterval=1000 transactionCheckMax=1000"
+  ;;
+replication49)
+  java_main=ReplicationMain
+  export INTEROP_BROKER_PROPERTIES="mappedFileSizeCommitLog=1048576 mappedFileSizeConsumeQueue=2000 maxHashSlotNum=2000
+    maxIndexNum=1000 registerNameServerPeriod=10000 haSendHeartbeatInterval=1000"
   ;;
 mixed_registry49)
   java_main=MixedMain

@@ -88,6 +88,11 @@ final class BrokerAdmin {
         return api.getMaxOffset(address, new MessageQueue(topic, "", queueId), TIMEOUT_MILLIS);
     }
 
+    /** The end of its commit log. */
+    long logEnd() throws Exception {
+        return Long.parseLong(api.getBrokerRuntimeInfo(address, TIMEOUT_MILLIS).getTable().get("commitLogMaxOffset"));
+    }
+
     /** The queue's messages from an offset to the end, byte for byte as the broker delivers them. */
     List<byte[]> records(String topic, int queueId, long from) throws Exception {
         var records = new ArrayList<byte[]>();

@@ -16,6 +16,8 @@ import java.util.TreeMap;
  */
 final class StoreFiles {
     private static final int ENTRY_BYTES = 20;
+    /** What ends a file that is not full: its rest's length, and this. */
+    private static final int BLANK_MAGIC = 0xCBD43194, BLANK_BYTES = 8;
     /** In an entry before the first message of a queue whose beginning was deleted. */
     private static final int FILLER_SIZE = Integer.MAX_VALUE;
 
@@ -117,9 +119,24 @@ final class StoreFiles {
         return changes;
     }
 
-    /** The first byte that differs between two logs, behind which `context` bytes are shown; empty: none. */
+    /** The first byte that differs between two logs; empty: none. */
     static String difference(byte[] before, byte[] after) {
         int at = Arrays.mismatch(before, after);
         return at < 0 ? "" : "first difference at " + at + " of " + before.length;
+    }
+
+    /** The same, but for what lies between the blank at the end of a file and the next file, which may be anything. */
+    static String differenceOfRecords(byte[] one, byte[] other, int fileBytes) {
+        var log = ByteBuffer.wrap(one);
+        int at = 0;
+        while (at < one.length && other.length == one.length) {
+            boolean blank = log.getInt(at + Integer.BYTES) == BLANK_MAGIC;
+            int end = Math.min(one.length, at + (blank ? BLANK_BYTES : log.getInt(at)));
+            if (end <= at || !Arrays.equals(one, at, end, other, at, end)) {
+                return "they differ in the record at " + at + " of " + one.length;
+            }
+            at = blank ? (at / fileBytes + 1) * fileBytes : end;
+        }
+        return other.length == one.length ? "" : "one has " + one.length + " bytes, the other " + other.length;
     }
 }
