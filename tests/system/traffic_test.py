@@ -51,6 +51,8 @@ class TrafficProgram(unittest.TestCase):
         self.assertEqual(len(report["producers"]), 3)
         self.assertEqual(sum(p["sent"] for p in report["producers"]), report["acknowledged"])
         self.assertEqual(report["brokers"]["broker-a"]["delivered"], report["delivered"])
+        self.assertEqual(report["brokers"]["broker-a"]["stored"], report["acknowledged"])
+        self.assertEqual(report["stored_interruption_ms"], report["producer_interruption_ms"])
         self.assertEqual(report["send_ms"]["count"], report["acknowledged"])
         self.assertTrue(0 < report["send_ms"]["p50"] <= report["send_ms"]["p99"] <= report["send_ms"]["max"], report)
         with open(log) as events:

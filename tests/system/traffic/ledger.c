@@ -33,13 +33,13 @@ struct gap {
 struct producer {
     struct message *messages; /* owned */
     int64_t count, capacity;
-    struct gap gap;
+    struct gap gap, stored;
 };
 
 struct broker {
     char name[128];
-    struct gap sent, delivered; /* acknowledged sends; first deliveries */
-    uint64_t acknowledged, first_deliveries;
+    struct gap sent, stored, delivered; /* acknowledged sends; those and OUTCOME_STORED; first deliveries */
+    uint64_t acknowledged, stored_sends, first_deliveries;
 };
 
 struct status_count {
@@ -60,7 +60,7 @@ struct ledger {
     int64_t begun_ns, stopped_ns;
     uint64_t by_outcome[4], delivered_by_outcome[4]; /* messages; first deliveries */
     uint64_t deliveries, repeated, foreign, missing;
-    struct gap sent, delivered;
+    struct gap sent, stored, delivered;
     struct histogram send_ns, deliver_ns;
 };
 
@@ -124,7 +124,7 @@ static struct broker *find_or_create_broker(struct ledger *l, const char *name, 
         return NULL;
     struct broker *b = &l->brokers[l->broker_count++];
     snprintf(b->name, sizeof b->name, "%s", name);
-    b->sent = b->delivered = gap_from(now);
+    b->sent = b->stored = b->delivered = gap_from(now);
     return b;
 }
 
@@ -154,6 +154,16 @@ int64_t ledger_begin(struct ledger *l, unsigned producer)
     l->by_outcome[OUTCOME_OPEN]++;
     pthread_mutex_unlock(&l->mutex);
     return sequence;
+}
+
+static void note_stored(struct ledger *l, struct producer *p, struct broker *b, int64_t now)
+{
+    gap_event(&l->stored, now);
+    gap_event(&p->stored, now);
+    if (b != NULL) {
+        gap_event(&b->stored, now);
+        b->stored_sends++;
+    }
 }
 
 static void note_acknowledged(struct ledger *l, struct producer *p, struct message *m, struct broker *b, int64_t now)
@@ -194,6 +204,8 @@ void ledger_sent(struct ledger *l, unsigned producer, int64_t sequence, enum out
         l->delivered_by_outcome[OUTCOME_OPEN]--;
         l->delivered_by_outcome[outcome]++;
     }
+    if (outcome == OUTCOME_ACKNOWLEDGED || outcome == OUTCOME_STORED)
+        note_stored(l, p, b, now);
     if (outcome == OUTCOME_ACKNOWLEDGED)
         note_acknowledged(l, p, m, b, now);
     else
@@ -255,11 +267,11 @@ void ledger_mark(struct ledger *l)
     pthread_mutex_lock(&l->mutex);
     int64_t now = clock_mono_ns();
     l->begun_ns = now;
-    l->sent = l->delivered = gap_from(now);
+    l->sent = l->stored = l->delivered = gap_from(now);
     for (unsigned i = 0; i < l->producer_count; i++)
-        l->producers[i].gap = gap_from(now);
+        l->producers[i].gap = l->producers[i].stored = gap_from(now);
     for (unsigned i = 0; i < l->broker_count; i++)
-        l->brokers[i].sent = l->brokers[i].delivered = gap_from(now);
+        l->brokers[i].sent = l->brokers[i].stored = l->brokers[i].delivered = gap_from(now);
     histogram_clear(&l->send_ns);
     histogram_clear(&l->deliver_ns);
     pthread_mutex_unlock(&l->mutex);
@@ -330,21 +342,22 @@ static void print_interruptions(const struct ledger *l, FILE *out, int64_t now)
 {
     int64_t producers_end = l->stopped_ns != 0 ? l->stopped_ns : now;
     bool expecting = l->stopped_ns == 0 || l->missing > 0;
-    fprintf(out, ",\"seconds\":%.3f,\"producer_interruption_ms\":%.3f,\"consumer_interruption_ms\":%.3f",
-            (double)(producers_end - l->begun_ns) / 1e9, gap_ms(&l->sent, producers_end),
+    fprintf(out, ",\"seconds\":%.3f,\"producer_interruption_ms\":%.3f,\"stored_interruption_ms\":%.3f"
+            ",\"consumer_interruption_ms\":%.3f",
+            (double)(producers_end - l->begun_ns) / 1e9, gap_ms(&l->sent, producers_end), gap_ms(&l->stored, producers_end),
             gap_ms(&l->delivered, expecting ? now : l->delivered.last_ns));
     fprintf(out, ",\"producers\":[");
     for (unsigned i = 0; i < l->producer_count; i++)
-        fprintf(out, "%s{\"sent\":%" PRId64 ",\"interruption_ms\":%.3f}", i > 0 ? "," : "", l->producers[i].count,
-                gap_ms(&l->producers[i].gap, producers_end));
+        fprintf(out, "%s{\"sent\":%" PRId64 ",\"interruption_ms\":%.3f,\"stored_interruption_ms\":%.3f}", i > 0 ? "," : "",
+                l->producers[i].count, gap_ms(&l->producers[i].gap, producers_end), gap_ms(&l->producers[i].stored, producers_end));
     fprintf(out, "],\"brokers\":{");
     for (unsigned i = 0; i < l->broker_count; i++) {
         const struct broker *b = &l->brokers[i];
         fprintf(out,
-                "%s\"%s\":{\"acknowledged\":%" PRIu64 ",\"delivered\":%" PRIu64
-                ",\"producer_interruption_ms\":%.3f,\"consumer_interruption_ms\":%.3f}",
-                i > 0 ? "," : "", b->name, b->acknowledged, b->first_deliveries, gap_ms(&b->sent, producers_end),
-                (double)b->delivered.longest_ns / 1e6);
+                "%s\"%s\":{\"acknowledged\":%" PRIu64 ",\"stored\":%" PRIu64 ",\"delivered\":%" PRIu64
+                ",\"producer_interruption_ms\":%.3f,\"stored_interruption_ms\":%.3f,\"consumer_interruption_ms\":%.3f}",
+                i > 0 ? "," : "", b->name, b->acknowledged, b->stored_sends, b->first_deliveries, gap_ms(&b->sent, producers_end),
+                gap_ms(&b->stored, producers_end), (double)b->delivered.longest_ns / 1e6);
     }
     fprintf(out, "}");
 }

@@ -42,7 +42,8 @@ void ledger_stopped(struct ledger *l);
 bool ledger_drain(struct ledger *l, int64_t timeout_ms);
 /* Acknowledged and never delivered so far. */
 uint64_t ledger_missing(struct ledger *l);
-/* One line of JSON. */
+/* One line of JSON. Interruptions are the longest time without an event: producer_ without an acknowledged send, stored_ without
+ * one that was stored, as safely as asked or not, consumer_ without a first delivery. */
 void ledger_report(struct ledger *l, FILE *out);
 
 #endif
