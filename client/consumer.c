@@ -188,7 +188,7 @@ void consumer_on_route_changed(struct member_link *link, struct route_slot *slot
             reactor_timer_start(c->rebalance_soon_timer, REBALANCE_SOON_MS, 0);
     for (struct consumer_queue *q = c->queues; q != NULL; q = q->next)
         if (q->topic->slot == slot)
-            consumer_queue_retry_soon(q);
+            consumer_queue_rerouted(q);
 }
 
 /* --- subscriptions --- */

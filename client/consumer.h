@@ -57,6 +57,7 @@ struct consumer_queue {
     struct cjmq_queue id;           /* strings live as long as the client */
     struct reactor_timer *timer;    /* pause before the next step; NULL when dropped */
     bool request_open;
+    struct pull_call *pull;         /* the one under way, or NULL; remoting's */
     int64_t next_offset;            /* to pull; -1: not known */
     int64_t progress;               /* first message not yet consumed */
     int64_t progress_saved;
@@ -159,8 +160,9 @@ void consumer_queue_finish(struct consumer_queue *q, uint64_t seq, size_t count)
 const char *consumer_queue_addr(const struct consumer_queue *q, bool any);
 /* The broker that keeps the group's progress: the master, while there is none a slave. NULL: none is known. */
 const char *consumer_queue_progress_addr(const struct consumer_queue *q);
-/* The route changed: a queue that waits after a failure goes on at once. */
-void consumer_queue_retry_soon(struct consumer_queue *q);
+/* The route changed: a queue that waits after a failure goes on at once, and so does one that waits for a broker which is not
+ * the one to ask any more (it may have gone without a word). */
+void consumer_queue_rerouted(struct consumer_queue *q);
 
 /* --- consumer_work.c --- */
 int consumer_work_start(struct cjmq_consumer *c);

@@ -7,7 +7,7 @@
  *   PULLING -> FULL      queue_pull() finds a limit reached
  *   FULL -> PULLING      consumer_queue_finish()
  *   any -> DROPPED       consumer_queue_drop()
- * Invariants: 1. At most one request of a queue is under way.   2. progress is the offset of the first
+ * Invariants: 1. At most one request of a queue is under way, beside pulls that were abandoned.   2. progress is the offset of the first
  * message that is not finished, or where pulling goes on when all are.   3. Requests and tasks hold
  * references; a dropped queue starts nothing.
  * Threads: reactor. */
@@ -27,6 +27,13 @@ enum {
     FLOW_CONTROL_PAUSE_MS = 20,
     EMPTY_ANSWER_MS = 10, /* an empty answer that came faster than this was not held: do not spin */
     ENTRIES_FIRST = 64,
+};
+
+/* A pull under way. */
+struct pull_call {
+    struct consumer_queue *queue; /* referenced */
+    const char *addr;             /* interned */
+    bool abandoned;               /* its answer does not count */
 };
 
 static void queue_pull(struct consumer_queue *q);
@@ -142,10 +149,20 @@ const char *consumer_queue_progress_addr(const struct consumer_queue *q)
     return b != NULL ? client_broker_addr(b, 0, true) : NULL;
 }
 
-void consumer_queue_retry_soon(struct consumer_queue *q)
+void consumer_queue_rerouted(struct consumer_queue *q)
 {
-    if (q->state == QUEUE_PULLING && q->failed && !q->request_open)
+    if (q->state != QUEUE_PULLING)
+        return;
+    const char *addr = consumer_queue_addr(q, true);
+    if (q->pull != NULL && addr != NULL && addr != q->pull->addr) {
+        q->pull->abandoned = true;
+        q->pull = NULL;
+        q->request_open = false;
+        q->progress_saved = -1; /* what was sent may not have arrived */
         reactor_timer_start(q->timer, RETRY_SOON_MS, 0);
+    } else if (q->failed && !q->request_open) {
+        reactor_timer_start(q->timer, RETRY_SOON_MS, 0);
+    }
 }
 
 /* True when the answer is of no use any more; gives the request's reference back. */
@@ -421,7 +438,15 @@ static void pull_empty(struct consumer_queue *q, const struct pull_answer *a)
 
 static void on_pull_done(void *arg, int err, const struct command *answer, const struct errbuf *eb)
 {
-    struct consumer_queue *q = arg;
+    struct pull_call *call = arg;
+    struct consumer_queue *q = call->queue;
+    bool abandoned = call->abandoned;
+    free(call);
+    if (abandoned) {
+        consumer_queue_unref(q);
+        return;
+    }
+    q->pull = NULL;
     if (request_ended(q))
         return;
     char what[400];
@@ -470,5 +495,8 @@ static void queue_pull(struct consumer_queue *q)
     q->failed = false;
     q->pull_sent_ms = reactor_now_ms(c->client->reactor);
     q->request_open = true;
-    pull_send(c->client, &request, on_pull_done, consumer_queue_ref(q));
+    struct pull_call *call = mem_alloc(sizeof *call);
+    *call = (struct pull_call){.queue = consumer_queue_ref(q), .addr = addr};
+    q->pull = call;
+    pull_send(c->client, &request, on_pull_done, call);
 }

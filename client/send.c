@@ -148,16 +148,16 @@ void on_send_pause_over(void *producer)
 
 /* --- brokers that do not answer --- */
 
-static void broker_failed(struct cjmq_producer *p, const char *broker_name)
+static void broker_failed(struct cjmq_producer *p, const char *addr)
 {
     struct broker_rest *rest;
     if (p->options.broker_rest_max_ms == 0)
         return;
-    HASH_FIND_PTR(p->rests, &broker_name, rest);
+    HASH_FIND_PTR(p->rests, &addr, rest);
     if (rest == NULL) {
         rest = mem_zalloc(sizeof *rest);
-        rest->broker_name = broker_name;
-        HASH_ADD_PTR(p->rests, broker_name, rest);
+        rest->addr = addr;
+        HASH_ADD_PTR(p->rests, addr, rest);
     }
     int64_t now = reactor_now_ms(p->client->reactor);
     if (rest->until_ms > now)
@@ -168,24 +168,24 @@ static void broker_failed(struct cjmq_producer *p, const char *broker_name)
     rest->until_ms = now + rest->pause_ms;
 }
 
-static void broker_answered(struct cjmq_producer *p, const char *broker_name)
+static void broker_answered(struct cjmq_producer *p, const char *addr)
 {
     struct broker_rest *rest;
     if (p->rests == NULL)
         return;
-    HASH_FIND_PTR(p->rests, &broker_name, rest);
+    HASH_FIND_PTR(p->rests, &addr, rest);
     if (rest != NULL) {
         HASH_DEL(p->rests, rest);
         free(rest);
     }
 }
 
-static bool broker_rests(struct cjmq_producer *p, const char *broker_name)
+static bool broker_rests(struct cjmq_producer *p, const char *addr)
 {
     struct broker_rest *rest;
     if (p->rests == NULL)
         return false;
-    HASH_FIND_PTR(p->rests, &broker_name, rest);
+    HASH_FIND_PTR(p->rests, &addr, rest);
     return rest != NULL && rest->until_ms > reactor_now_ms(p->client->reactor);
 }
 
@@ -227,9 +227,9 @@ static void on_send_answer(void *arg, int err, const struct command *answer, con
         return;
     }
     if (err == 0)
-        broker_answered(call->producer, call->broker_name);
+        broker_answered(call->producer, call->broker_addr);
     else if (err != ERR_LIMIT)
-        broker_failed(call->producer, call->broker_name);
+        broker_failed(call->producer, call->broker_addr);
     if (err == 0 && code_is_stored(answer->code)
         && (answer->code == RESP_SUCCESS || !call->producer->options.retry_another_on_not_stored
             || call->attempts > call->producer->options.retries)) {
@@ -273,7 +273,7 @@ static int pick_queue(struct send_call *call, const struct client_route *r)
         const char *broker_name = r->write_queues[i].broker_name;
         if (broker_name == call->broker_name) /* it just failed */
             continue;
-        if (!broker_rests(call->producer, broker_name))
+        if (!broker_rests(call->producer, client_broker_addr(&r->brokers[r->write_brokers[i]], 0, false)))
             return (int)i;
         if (other < 0)
             other = (int)i;

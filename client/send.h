@@ -15,9 +15,10 @@ struct producer_topic {
     UT_hash_handle hh;
 };
 
-/* A broker that did not answer: not chosen before until_ms while another one can be. */
+/* A broker that did not answer: not chosen before until_ms while another one can be. By address: who takes its place in
+ * the group is chosen at once. */
 struct broker_rest {
-    const char *broker_name; /* interned: the pointer is the key */
+    const char *addr; /* interned: the pointer is the key */
     int64_t until_ms, pause_ms;
     UT_hash_handle hh;
 };

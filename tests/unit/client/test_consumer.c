@@ -27,7 +27,7 @@ struct fixture {
     struct sink sink;
 };
 
-static struct cjmq_client *client_new(struct fixture *f)
+static struct cjmq_client *client_new_asking(struct fixture *f, int64_t route_interval_ms)
 {
     struct cjmq_client_options co;
     struct cjmq_client *client;
@@ -35,9 +35,15 @@ static struct cjmq_client *client_new(struct fixture *f)
     cjmq_client_options_init(&co);
     co.namesrv = f->cluster.namesrv;
     co.reconnect_pause_max_ms = 50;
+    co.route_interval_ms = route_interval_ms;
     if (cjmq_client_new(&co, &client, &error) != 0)
         fail_msg("%s", error.text);
     return client;
+}
+
+static struct cjmq_client *client_new(struct fixture *f)
+{
+    return client_new_asking(f, 30000);
 }
 
 static int setup(void **state)
@@ -411,6 +417,31 @@ static void test_consumer_that_starts_without_master_begins_at_the_slaves_progre
     cjmq_consumer_free(c);
 }
 
+/* The master says nothing, not even that it is gone, and its pull could be held for long. */
+static void test_consumer_leaves_a_pull_at_a_broker_that_routes_do_not_name_any_more(void **state)
+{
+    struct fixture *f = *state;
+    struct cjmq_client *client = client_new_asking(f, 50);
+    struct cjmq_consumer_options o = options(&f->sink);
+    o.pull_hold_ms = 60000;
+    o.pull_timeout_ms = 120000;
+    put_both(f, 0, 10);
+    struct cjmq_consumer *c = start(client, &o, "*");
+    await_messages(&f->sink, 10);
+    await(counted, (struct expected){.f = f, .broker = 1, .counter = FAKE_PULLS, .more_than = 1}, "a pull that is held");
+    fake_list(&f->cluster, 1, false);
+    fake_put(&f->cluster, 2, "T", 0, "", "10", 2, 0);
+    await_messages(&f->sink, 11);
+    assert_string_equal(f->sink.bodies[10], "10");
+    fake_list(&f->cluster, 1, true);
+    fake_put(&f->cluster, 1, "T", 0, "", "10", 2, 0);
+    fake_put(&f->cluster, 1, "T", 0, "", "11", 2, 0);
+    await_messages(&f->sink, 12);
+    assert_string_equal(f->sink.bodies[11], "11");
+    cjmq_consumer_free(c);
+    cjmq_client_free(client);
+}
+
 static void test_consumer_broker_that_comes_back_hears_of_us_soon(void **state)
 {
     struct fixture *f = *state;
@@ -697,6 +728,7 @@ int main(void)
         TEST(test_consumer_broker_comes_back_and_delivery_goes_on),
         TEST(test_consumer_broker_that_comes_back_hears_of_us_soon),
         WITH_SLAVE(test_consumer_goes_on_from_the_slave_and_returns),
+        WITH_SLAVE(test_consumer_leaves_a_pull_at_a_broker_that_routes_do_not_name_any_more),
         WITH_SLAVE(test_consumer_that_starts_without_master_begins_at_the_slaves_progress),
         TEST(test_consumer_orderly_keeps_the_order_through_later),
         TEST(test_consumer_orderly_gives_up_after_the_maximum),
