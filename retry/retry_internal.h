@@ -1,0 +1,137 @@
+/* retry_internal.h - struct retry and what its parts call of each other.
+ *
+ *     retry.c           life, the thread's round, the functions for other threads
+ *     retry_view.c      log -> rows: one step is one transaction
+ *     retry_out.c       rows -> broker: what is due, in flight, torn, to be rolled
+ *     retry_commands.c  operators
+ * Threads: the retry thread unless noted. */
+#ifndef CJMQ_RETRY_RETRY_INTERNAL_H
+#define CJMQ_RETRY_RETRY_INTERNAL_H
+
+#include "retry/retry.h"
+#include "retry/retry_apps.h"
+#include "retry/retry_db.h"
+#include "retry/retry_message.h"
+#include "retry/retry_ops.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct view_source;
+struct flight;
+struct group;
+struct job;
+
+struct view {
+    struct view_source **sources; /* owned */
+    unsigned count, capacity;
+    unsigned queues_seen; /* of the store, when they were listed last */
+    unsigned listed;      /* during the listing */
+    int64_t phys;         /* all internal records below it are in the view */
+    struct retry_row_memory memory;
+};
+
+struct out {
+    struct flight *by_id;        /* hash */
+    struct flight *again, *again_tail; /* to be handed out again, oldest first */
+    struct group *groups;        /* handed out, not answered */
+    unsigned group_count, flight_count;
+    int64_t flight_bytes;
+    uint64_t last_token;
+    unsigned next_app;           /* round robin */
+    struct retry_rate rate;
+    int64_t pause_ms, paused_until_ms; /* after a refusal; mono */
+    bool refused;                /* warned of */
+    bool torn_looked;            /* since it became active */
+    int64_t *torn;               /* owned: rows delivered by an append whose op record is missing */
+    unsigned torn_count;
+    int64_t roll_after_id, roll_next_ms; /* mono */
+};
+
+struct retry {
+    struct store *store;
+    struct retry_options opt; /* strings owned */
+    struct delay_levels levels;
+    struct retry_db *db;
+    struct retry_apps *apps;
+    struct view view;
+    struct out out;
+    pthread_t thread;
+    bool started; /* whoever starts and stops it */
+
+    /* --- retry thread --- */
+    bool active;
+    int64_t active_end;   /* the log's end when it became active */
+    bool caught_up;       /* view.phys reached it */
+    int64_t db_try_ms, db_pause_ms, alive_ms, prune_ms, offsets_ms; /* mono */
+    bool db_warned;
+    bool offsets_stale;
+    struct job *jobs; /* oldest first */
+
+    /* --- any thread --- */
+    _Atomic bool woken, sleeping;
+    _Atomic int64_t rows, bytes, dead, in_flight, next_due, view_phys;
+    _Atomic uint64_t delivered, rolled, to_dead, refused;
+    _Atomic bool is_active, is_up, is_caught_up;
+
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t wake;
+    bool stop, want_active;
+    int64_t want_active_end;
+    unsigned active_changes; /* so that off and on again is seen */
+    unsigned active_seen;
+    struct job *posted;
+    struct answer *answers; /* owned */
+    unsigned answer_count, answer_capacity;
+    struct errbuf db_error;
+    int64_t offsets[RETRY_LEVELS_MAX];
+};
+
+struct answer {
+    uint64_t token;
+    int err;
+};
+
+/* --- retry.c --- */
+/* Something failed in the database: rolls back, disconnects, warns once, and tries again later. */
+void retry_db_failed(struct retry *r, const struct errbuf *why);
+
+/* --- retry_view.c --- */
+void view_init(struct view *v);
+void view_fini(struct view *v);
+/* After the database was opened: reads places and counts, and checks that the log is the one they come from; begins anew where it
+ * is not. 0 or ERR_*. */
+int view_load(struct retry *r, struct errbuf *eb);
+/* One transaction. *more: there is more to read now. 0 or ERR_* (database). */
+int view_step(struct retry *r, bool *more, struct errbuf *eb);
+/* Removes dead rows beyond the bounds. */
+int view_purge(struct retry *r, struct errbuf *eb);
+/* Lowest offsets that are not delivered, into r->offsets. */
+int view_offsets(struct retry *r, struct errbuf *eb);
+
+/* --- retry_out.c --- */
+void out_fini(struct retry *r);
+/* Forgets what is in flight. */
+void out_forget(struct retry *r);
+/* The view has read that the row is done. */
+void out_done(struct retry *r, int64_t id);
+/* Hands out what is due, torn, or to be rolled. 0 or ERR_* (database). */
+int out_turn(struct retry *r, struct errbuf *eb);
+void out_answer(struct retry *r, uint64_t token, int err);
+/* Hands an operators' op record out; the job is told when it is answered. Bodies are taken over. */
+void out_op(struct retry *r, struct buf *body, struct buf *properties, struct job *job);
+/* When out_turn() has something to do next, wall clock; RETRY_NEVER: when something comes. */
+int64_t out_next_ms(struct retry *r);
+unsigned out_in_flight(const struct retry *r);
+
+/* --- retry_commands.c --- */
+struct job *job_new(const struct retry_query *q, retry_command_done_fn done, void *arg);
+/* Goes on with the jobs; only answers them when there is no database. */
+void jobs_run(struct retry *r);
+bool jobs_busy(const struct retry *r);
+void job_op_answered(struct job *job, int err);
+/* Answers all with ERR_CLOSED. */
+void jobs_close(struct job **jobs);
+void jobs_append(struct job **first, struct job *more);
+
+#endif

@@ -1,0 +1,70 @@
+/* retry_fixture.h - a real store and a broker that is nothing but retry's hooks: it appends what is handed out, or fails as told. */
+#ifndef CJMQ_TESTS_RETRY_FIXTURE_H
+#define CJMQ_TESTS_RETRY_FIXTURE_H
+
+#include "../store/store_fixture.h"
+
+#include "retry/retry.h"
+
+#include <pthread.h>
+
+enum { FAKE_ROWS_SEEN_MAX = 4096 };
+
+struct fake_broker {
+    char *dir; /* owned */
+    struct store *store;
+    struct append_batch *batch; /* guarded by lock, as the rest */
+    pthread_mutex_t lock;
+    struct retry *retry;
+    struct retry_options options;
+    int refuse_with;      /* 0: appends */
+    int refuse_times;     /* so often; -1: for ever */
+    const char *refuse_topic; /* only groups with a row for this topic */
+    bool swallow;         /* groups are neither appended nor answered */
+    int torn_after;       /* >= 0: appends that many messages of the next group, no op record, and swallows from then on */
+    int64_t roll_below;
+    unsigned groups, rows, ops;
+    uint64_t swallowed_token;
+    char apps[FAKE_ROWS_SEEN_MAX][32]; /* of rows, in the order handed out */
+    enum retry_what whats[FAKE_ROWS_SEEN_MAX];
+};
+
+#define T0 INT64_C(1700000000000)
+
+/* Folder, store, options with short names; nothing runs. The clock stands at T0. */
+struct fake_broker *fake_new(void);
+/* Opens the store anew (as after a crash: without closing the old one, whose lock is released with `crash_store`). */
+void fake_store_reopen(struct fake_broker *b);
+void fake_free(struct fake_broker *b);
+void fake_start(struct fake_broker *b, bool active);
+void fake_stop(struct fake_broker *b);
+/* Sets the clock to T0 + ms and wakes. */
+void fake_clock(struct fake_broker *b, int64_t ms);
+
+/* Each appends one message with the body "body-N" and returns its row id. due_ms counts from T0. */
+int64_t fake_put_timer(struct fake_broker *b, const char *topic, const char *app, int n, int64_t due_ms);
+int64_t fake_put_level(struct fake_broker *b, const char *topic, int level, int n);
+int64_t fake_put_retry(struct fake_broker *b, const char *group, const char *topic, int tries, int n, int64_t due_ms, int64_t expire_ms);
+int64_t fake_put_dead(struct fake_broker *b, const char *group, const char *topic, int n);
+int64_t fake_put(struct fake_broker *b, const char *topic, int queue, int n, int tries, const char *properties);
+
+/* Messages in a queue; and the bodies' numbers in their order. */
+int64_t fake_queue_count(struct fake_broker *b, const char *topic, int queue);
+int fake_queue_numbers(struct fake_broker *b, const char *topic, int queue, int *numbers, int max);
+/* The record at a queue offset; valid until the next call. */
+struct record fake_record(struct fake_broker *b, const char *topic, int queue, int64_t offset);
+
+/* Wait until it is so; fail after ten seconds. */
+void fake_wait_waiting(struct fake_broker *b, int64_t rows);
+void fake_wait_dead(struct fake_broker *b, int64_t rows);
+void fake_wait_count(struct fake_broker *b, const char *topic, int queue, int64_t count);
+void fake_wait_caught_up(struct fake_broker *b);
+void fake_wait_database(struct fake_broker *b, bool up);
+/* Waits until the view has read all of the log, and nothing is in flight. */
+void fake_wait_settled(struct fake_broker *b);
+
+/* Runs a command; the text is static memory, good until the next. Returns rows, or the error. */
+int64_t fake_command(struct fake_broker *b, const struct retry_query *q, const char **text);
+struct retry_query fake_query(enum retry_verb verb);
+
+#endif
