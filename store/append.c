@@ -52,6 +52,8 @@ static void place_item(struct append_batch *b, struct batch_item *item, int64_t 
     r->phys_offset = phys;
     r->end_offset = phys + item->size;
     r->store_ms = store_ms;
+    if (item->delay_ms > 0)
+        item->tags_code = store_ms + item->delay_ms;
     r->queue_offset = item->in_queue ? item->queue->append_next++ : 0;
     put_be64(record + QUEUE_OFFSET_AT, (uint64_t)r->queue_offset);
     put_be64(record + PHYS_OFFSET_AT, (uint64_t)phys);

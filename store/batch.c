@@ -122,6 +122,7 @@ int append_batch_add(struct append_batch *b, struct store_queue *q, const struct
         .at = (uint32_t)b->bytes,
         .size = (uint32_t)size,
         .tags_code = tags_code_of(m),
+        .delay_ms = q->delays ? delay_levels_ms(&b->store->delay_levels, m->properties) : 0,
         .store_ms_at = m->born_host.sa.sa_family == AF_INET6 ? STORE_MS_AT_V6 : STORE_MS_AT_V4,
         .joined = join,
         .in_queue = transaction == 0 || transaction == SYSFLAG_TRANS_COMMIT,

@@ -13,6 +13,7 @@ struct batch_item {
     uint32_t at;               /* of the record in mem */
     uint32_t size;
     int64_t tags_code;
+    int64_t delay_ms;    /* > 0: the tags code is the store time and this much, as in RocketMQ's delay queues */
     uint8_t store_ms_at; /* offset of the store timestamp in the record; varies with the born host's width */
     bool joined;         /* stays with the one before */
     bool in_queue;       /* takes a queue offset and an entry: not a prepared or rolled back transaction */

@@ -51,6 +51,7 @@ struct store_queue {
     struct cq_shared *shared;
     struct slice topic; /* zero-terminated */
     int32_t id;
+    bool delays; /* of SCHEDULE_TOPIC_XXXX */
     _Atomic uint64_t waiters; /* the broker's */
     _Atomic int64_t next;     /* one past the last entry */
     _Atomic int64_t min;      /* first readable offset as found last; -1: not looked yet */

@@ -53,14 +53,17 @@ int delay_levels_parse(const char *text, struct delay_levels *out, struct errbuf
     return 0;
 }
 
-int64_t delay_levels_tags_code(const struct delay_levels *levels, const struct record *r)
+int64_t delay_levels_ms(const struct delay_levels *levels, struct slice properties)
 {
     struct slice text;
     int64_t level;
-    if (!slice_eq(r->topic, SLICE_LIT(DELAY_TOPIC)) || !properties_get(r->properties, PROPERTY_DELAY, &text) ||
-        slice_to_i64(text, &level) != 0 || level <= 0)
-        return properties_tags_code(r->properties);
-    if (level > levels->count)
-        level = levels->count;
-    return r->store_ms + levels->ms[level - 1];
+    if (!properties_get(properties, PROPERTY_DELAY, &text) || slice_to_i64(text, &level) != 0 || level <= 0)
+        return 0;
+    return levels->ms[level > levels->count ? levels->count - 1 : level - 1];
+}
+
+int64_t delay_levels_tags_code(const struct delay_levels *levels, const struct record *r)
+{
+    int64_t delay = slice_eq(r->topic, SLICE_LIT(DELAY_TOPIC)) ? delay_levels_ms(levels, r->properties) : 0;
+    return delay > 0 ? r->store_ms + delay : properties_tags_code(r->properties);
 }

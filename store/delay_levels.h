@@ -22,6 +22,8 @@ struct delay_levels {
 
 /* 0; ERR_INVAL: eb names the word that is no delay, or the limit. */
 int delay_levels_parse(const char *text, struct delay_levels *out, struct errbuf *eb);
+/* Delay of a message with these properties: its DELAY level's, the last one's if there is none so high; 0: no level. */
+int64_t delay_levels_ms(const struct delay_levels *levels, struct slice properties);
 /* The tags code of a record's consume-queue entry, in whatever topic. */
 int64_t delay_levels_tags_code(const struct delay_levels *levels, const struct record *r);
 

@@ -3,6 +3,7 @@
 #include "store/queue_table.h"
 
 #include "base/mem.h"
+#include "store/delay_levels.h"
 #include "store/file.h"
 
 #include <errno.h>
@@ -75,6 +76,7 @@ static struct store_queue *queue_new(struct queue_table *t, int32_t id, const ch
     q->shared = &t->shared;
     q->topic = slice_of(q->key + sizeof id, key_len - sizeof id);
     q->id = id;
+    q->delays = slice_eq(q->topic, SLICE_LIT(DELAY_TOPIC));
     atomic_store(&q->min, -1);
     pthread_mutex_init(&q->lock, NULL);
     if (t->count == t->capacity) {
