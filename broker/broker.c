@@ -14,11 +14,13 @@
 #include "broker/longpoll.h"
 #include "broker/registry_link.h"
 #include "broker/request_reply.h"
+#include "broker/retries.h"
 #include "broker/role.h"
 #include "broker/rocketmq/frontend.h"
 #include "broker/send.h"
 #include "broker/transactions.h"
 #include "replication/epochs.h"
+#include "store/delay_levels.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -319,6 +321,14 @@ static int start_parts(struct broker *b, struct errbuf *eb)
     b->housekeeping = housekeeping_new(b);
     b->transactions = transactions_new(b, rocketmq_ask_transaction);
     b->replies = request_replies_new(b);
+    struct delay_levels levels;
+    err = delay_levels_parse(b->settings.messageDelayLevel, &levels, eb);
+    if (err == 0) {
+        b->delay_levels = levels.count;
+        err = retries_start(b, &b->retries, eb);
+    }
+    if (err != 0)
+        return err;
     err = start_reactors(b, eb);
     if (err == 0)
         err = role_start(b->role, eb);
@@ -381,6 +391,7 @@ void broker_stop(struct broker *b)
         stop_control(b);
     role_stop(b->role);
     transactions_stop(b->transactions);
+    retries_stop(b->retries);
     for (unsigned i = 0; i < b->lanes_running; i++)
         reactor_call(b->lanes[i].reactor, drain_lane, &b->lanes[i]);
     if (b->server != NULL)
@@ -394,6 +405,7 @@ void broker_stop(struct broker *b)
         reactor_free(b->control);
     if (b->replication != NULL)
         reactor_free(b->replication);
+    retries_free(b->retries);
     transactions_settle(b->transactions);
     close_tables(b);
     if (b->store != NULL)

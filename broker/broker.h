@@ -82,6 +82,8 @@ struct broker {
     struct longpoll_shared *longpolls; /* longpoll.h: what the lanes share */
     struct housekeeping *housekeeping;
     struct transactions *transactions;
+    struct retries *retries;           /* retries.h: messages to deliver later */
+    int64_t delay_levels;              /* number of messageDelayLevel's */
     struct request_replies *replies;   /* request_reply.h */
 
     struct remoting_server *server;

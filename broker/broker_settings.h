@@ -101,6 +101,18 @@
     I(replyPushTimeoutMs, 10000, 100, 600000, "ms", "wait this long for the requester to take its reply")                       \
     I(repliesHeldBytesMax, 67108864, 65536, 68719476736, "bytes", "memory for replies on their way to requesters")              \
     B(slaveReadEnable, "false", "suggest slaves to slow consumers")                                                            \
+    /* messages for later */                                                                                                     \
+    S(retryStore, "sqlite:", "database of failed and delayed messages: sqlite:[FILE], postgresql://..., mysql://user:password@host:port/database") \
+    I(timerMaxDelaySec, 315360000, 1, 3155760000, "s", "messages cannot be sent for later than this from now")                \
+    I(retryRowsMax, 10000000, 0, 1000000000000, "", "messages that wait, beyond which delayed sends are refused; 0: no limit") \
+    I(retryBytesMax, 17179869184, 0, 1125899906842624, "bytes", "the same, of their records")                                  \
+    I(retryRowsPerAppMax, 5000000, 0, 1000000000000, "", "the same, of one app")                                              \
+    I(retryRateMax, 0, 0, 10000000, "1/s", "deliveries of messages that waited; 0: no limit")                                  \
+    I(retryRatePerAppMax, 0, 0, 10000000, "1/s", "the same, of one app")                                                      \
+    I(retryInFlightBytesMax, 16777216, 65536, 68719476736, "bytes", "memory for messages on their way from the database")     \
+    I(retryDeadRowsMax, 1000000, 0, 1000000000000, "", "dead letters shown in the database; 0: all that the log has")          \
+    I(retryDeadKeptHours, 720, 0, 876000, "hours", "the same, by age; 0: for ever")                                           \
+    I(retryDatabaseTimeout, 5000, 10, 600000, "ms", "wait for a lock or a server")                                            \
     /* replication */                                                                                                            \
     I(haListenPort, -1, -1, 65535, "port", "port for slaves; -1: listenPort + 1; 0: any free port")                            \
     S(haMasterAddress, "", "slave: host:port of its master's haListenPort; empty: from the registry")                           \

@@ -9,6 +9,7 @@
 #include "broker/documents.h"
 #include "broker/monitor.h"
 #include "broker/registry_link.h"
+#include "broker/retry_command.h"
 #include "broker/role.h"
 #include "cluster/access.h"
 #include "cluster/broker_document.h"
@@ -21,7 +22,8 @@
 #define LOG_COMPONENT "console"
 #include "base/log.h"
 
-enum { OWN_COMMANDS = 5, COMMANDS = DOCUMENT_COMMAND_COUNT + OWN_COMMANDS };
+enum { RETRY_WORDS_MAX = 32 };
+enum { OWN_COMMANDS = 6, COMMANDS = DOCUMENT_COMMAND_COUNT + OWN_COMMANDS };
 
 struct console {
     struct broker *broker;
@@ -237,6 +239,29 @@ static void on_replication(struct telnet_call *call, void *arg)
     buf_fini(&text);
 }
 
+static void on_retry_text(void *arg, int err, struct slice text)
+{
+    struct telnet_call *call = arg;
+    if (err == 0)
+        telnet_reply_text_slice(call, text);
+    else
+        telnet_reply_result_slice(call, err == ERR_INVAL ? TELNET_STATUS_PARAMETER : TELNET_STATUS_INVOKE, NULL, text);
+}
+
+static void on_retry(struct telnet_call *call, void *arg)
+{
+    struct slice words[RETRY_WORDS_MAX];
+    size_t count = telnet_call_word_count(call) - 1;
+    if (count > RETRY_WORDS_MAX) {
+        telnet_reply_status(call, TELNET_STATUS_PARAMETER);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        words[i] = telnet_call_word(call, i + 1);
+    retry_command_run(((struct console *)arg)->broker, words, count, telnet_call_user(call), telnet_call_peer(call),
+                      on_retry_text, call);
+}
+
 /* --- start and stop --- */
 
 static void fill_commands(struct console *c)
@@ -263,6 +288,12 @@ static void fill_commands(struct console *c)
          .usage = "topics",
          .help = "the topics that this broker serves",
          .handler = on_topics,
+         .arg = c},
+        {.name = "retry",
+         .sub_words = "list show stats requeue delay drop --topic --app --state --due-before --limit --to --yes",
+         .usage = retry_command_usage(),
+         .help = "messages that wait for later, and dead letters: look at them, bring them forward, put them off, drop them",
+         .handler = on_retry,
          .arg = c},
         {.name = "replication",
          .usage = "replication",

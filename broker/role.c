@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "broker/longpoll.h"
 #include "broker/registry_link.h"
+#include "broker/retries.h"
 #include "broker/transactions.h"
 #include "cluster/broker_document.h"
 
@@ -346,6 +347,7 @@ static int become_master(struct role *r, struct errbuf *eb)
     if (!still)
         return 0;
     transactions_become_master(b->transactions);
+    retries_set_active(b->retries, true);
     identity_hold(b->identity, NULL);
     topic_table_touch(b->topics);
     group_link_announce(r->link, r->document);
@@ -492,6 +494,7 @@ static void step_down(struct role *r, const char *why)
 {
     identity_hold(r->broker->identity, why);
     store_set_replica(r->broker->store, true, why);
+    retries_set_active(r->broker->retries, false);
     group_link_quiet(r->link);
     reactor_timer_stop(r->handover);
     reactor_timer_stop(r->again);
@@ -506,6 +509,7 @@ static void step_down(struct role *r, const char *why)
 static void on_written(void *arg)
 {
     struct role *r = arg;
+    retries_wake(r->broker->retries);
     for (unsigned i = 0; i < r->broker->lane_count; i++)
         if (!atomic_exchange(&r->recheck_posted[i], true))
             reactor_post(r->broker->lanes[i].reactor, &r->recheck_task[i]);

@@ -1,6 +1,10 @@
 /* send.c - what may be sent: permission, topic, queue, sizes; then the messages are staged in the lane
  * (send_lane.c). The order of the checks is the protocol's. Threads: the lane's reactor. */
 #include "broker/send_internal.h"
+
+#include "base/clock.h"
+#include "broker/delay.h"
+#include "broker/retries.h"
 #include "broker/transactions.h"
 
 #include <inttypes.h>
@@ -14,24 +18,11 @@
 /* How long a lane goes on with the cluster name that it read. */
 #define CLUSTER_REFRESH_MS 1000
 
-static bool topic_is_write_protected(struct slice name)
-{
-    static const char *const protected[] = {
-        "SCHEDULE_TOPIC_XXXX", "RMQ_SYS_TRANS_HALF_TOPIC", "RMQ_SYS_TRANS_OP_HALF_TOPIC",
-        "TRANS_CHECK_MAX_TIME_TOPIC", "SELF_TEST_TOPIC", "OFFSET_MOVED_EVENT",
-    };
-    for (size_t i = 0; i < sizeof protected / sizeof *protected; i++)
-        if (slice_eq_str(name, protected[i]))
-            return true;
-    return false;
-}
-
 static struct topic_cache *topic_cache_get(struct send_lane *l, struct topic *t)
 {
     struct topic_cache *slot = &l->topics[((uintptr_t)t >> 6) & (TOPIC_CACHE_SLOTS - 1)];
     if (slot->topic != t) {
         slot->topic = t;
-        slot->delay_logged = false;
         slot->meter = stats_meter_find_or_create(l->lane->broker->stats, METER_TOPIC_PUT, topic_name(t),
                                                  SLICE_NULL);
     }
@@ -45,11 +36,13 @@ struct target {
     struct topic_cache *cache;
     struct store_queue *queue;
     bool multi_tag;
+    bool dead; /* a retry past its last try: it goes to the dead letters, at once */
 };
 
 /* What the broker itself reads of a message's properties. */
 struct directives {
-    bool wait, delay, transaction;
+    bool wait, later, transaction; /* later: some property asks for it; delay says which and whether */
+    struct delay delay;
 };
 
 static void read_directives(struct slice properties, struct directives *d)
@@ -58,8 +51,8 @@ static void read_directives(struct slice properties, struct directives *d)
     while (properties_next(&properties, &name, &value)) {
         if (slice_eq_str(name, PROPERTY_WAIT))
             d->wait = !slice_eq_str(value, "false");
-        else if (slice_eq_str(name, PROPERTY_DELAY))
-            d->delay = value.len > 0 && !(value.len == 1 && *value.ptr == '0') && *value.ptr != '-';
+        else if (slice_eq_str(name, PROPERTY_DELAY) || slice_starts_with(name, SLICE_LIT("TIMER_DEL")))
+            d->later = true;
         else if (slice_eq_str(name, "TRAN_MSG"))
             d->transaction = slice_eq_str(value, "true");
     }
@@ -99,11 +92,10 @@ static enum send_refusal create_topic(struct send_lane *l, const struct send_ord
     return err == 0 ? SEND_ACCEPTED : SEND_NO_TOPIC;
 }
 
-static enum send_refusal pick_queue(struct send_lane *l, const struct send_order *o, bool dead,
-                                    struct target *t, struct errbuf *eb)
+static enum send_refusal pick_queue(struct send_lane *l, const struct send_order *o, struct target *t, struct errbuf *eb)
 {
     struct topic_config config = topic_config(t->topic);
-    int32_t id = dead ? 0 : o->queue_id;
+    int32_t id = t->dead ? 0 : o->queue_id;
     if (id < 0 && config.write_queues > 0)
         id = (int32_t)(l->next_queue++ % (unsigned)config.write_queues);
     t->multi_tag = config.multi_tag;
@@ -126,15 +118,14 @@ static enum send_refusal find_target(struct send_lane *l, const struct send_orde
         identity_explain(b->identity, PERM_BIT_WRITE, topic, eb);
         return SEND_NO_PERMISSION;
     }
-    if (topic_is_write_protected(o->topic)) {
+    if (topic_name_is_system(o->topic)) {
         errbuf_format(eb, "the topic[%.*s] is the broker's own: clients cannot send to it",
                       SLICE_ARG(o->topic));
         return SEND_NO_PERMISSION;
     }
-    bool dead = false;
     enum send_refusal refusal = SEND_ACCEPTED;
     if (slice_starts_with(o->topic, SLICE_LIT(RETRY_PREFIX)))
-        refusal = find_retry_topic(l, o, &t->topic, &dead, eb);
+        refusal = find_retry_topic(l, o, &t->topic, &t->dead, eb);
     else if ((t->topic = topic_table_lookup(b->topics, o->topic)) == NULL)
         refusal = create_topic(l, o, &t->topic, eb);
     if (refusal != SEND_ACCEPTED)
@@ -142,7 +133,7 @@ static enum send_refusal find_target(struct send_lane *l, const struct send_orde
     if (topic_check_producer(t->topic, o->app, eb) != 0)
         return SEND_NO_PERMISSION;
     t->cache = topic_cache_get(l, t->topic);
-    return pick_queue(l, o, dead, t, eb);
+    return pick_queue(l, o, t, eb);
 }
 
 static enum send_refusal check_transaction(struct send_lane *l, const struct send_order *o, struct errbuf *eb)
@@ -159,7 +150,26 @@ static enum send_refusal check_transaction(struct send_lane *l, const struct sen
     return SEND_NO_PERMISSION;
 }
 
-static enum send_refusal check_directives(struct send_lane *l, const struct send_order *o, struct target *t,
+/* A message for later: what it asks for can be had, and there is room. A consumer's own retries are never refused. */
+static enum send_refusal check_delay(struct send_lane *l, const struct send_order *o, struct directives *d,
+                                     struct errbuf *eb)
+{
+    struct broker *b = l->lane->broker;
+    int err = delay_read(b, o->properties, clock_wall_ms(), &d->delay, eb);
+    if (err != 0)
+        return SEND_MESSAGE_ILLEGAL;
+    if (d->delay.kind == DELAY_NONE)
+        return SEND_ACCEPTED;
+    if (o->next_item != NULL) {
+        errbuf_format(eb, "a batch cannot be sent for later (properties " PROPERTY_DELAY ", TIMER_...)");
+        return SEND_MESSAGE_ILLEGAL;
+    }
+    if (slice_starts_with(o->topic, SLICE_LIT(RETRY_PREFIX)) || retries_accept(b->retries, o->app, eb))
+        return SEND_ACCEPTED;
+    return SEND_BUSY;
+}
+
+static enum send_refusal check_directives(struct send_lane *l, const struct send_order *o, const struct target *t,
                                           struct directives *d, struct errbuf *eb)
 {
     read_directives(o->properties, d);
@@ -171,18 +181,7 @@ static enum send_refusal check_directives(struct send_lane *l, const struct send
         d->transaction = true;
     if (d->transaction)
         return check_transaction(l, o, eb);
-    if (!d->delay)
-        return SEND_ACCEPTED;
-    if (o->next_item != NULL) {
-        errbuf_format(eb, "a batch cannot have a delay level (property " PROPERTY_DELAY ")");
-        return SEND_MESSAGE_ILLEGAL;
-    }
-    stats_count(l->lane->stats, STAT_delay_ignored, 1);
-    if (!t->cache->delay_logged)
-        log_warn("delay is not applied yet, messages with a delay level are delivered at once topic=%.*s",
-                 SLICE_ARG(topic_name(t->topic)));
-    t->cache->delay_logged = true;
-    return SEND_ACCEPTED;
+    return d->later && !t->dead ? check_delay(l, o, d, eb) : SEND_ACCEPTED;
 }
 
 /* The properties that the broker adds: those of a batch's header, and the cluster's name. */
@@ -297,6 +296,14 @@ static int stage_items(struct send_lane *l, const struct send_order *o, struct s
     return first;
 }
 
+/* A consumer's retry counts for its group, which the retry topic names. */
+static struct slice app_of_delay(const struct send_order *o)
+{
+    size_t prefix = strlen(RETRY_PREFIX);
+    return slice_starts_with(o->topic, SLICE_LIT(RETRY_PREFIX)) ? slice_of(o->topic.ptr + prefix, o->topic.len - prefix)
+                                                                : o->app;
+}
+
 enum send_refusal send_submit(struct broker_lane *lane, const struct send_order *o, send_done_fn done,
                               const struct send_context *context, struct errbuf *eb)
 {
@@ -312,7 +319,8 @@ enum send_refusal send_submit(struct broker_lane *lane, const struct send_order 
     if (refusal != SEND_ACCEPTED)
         return refusal;
 
-    struct message m;
+    struct message m, later;
+    struct store_queue *queue = t.queue; /* where it is appended */
     message_fill(&m, l, o, &t, properties_more(l, o));
     unsigned count = 1;
     size_t bytes;
@@ -323,8 +331,14 @@ enum send_refusal send_submit(struct broker_lane *lane, const struct send_order 
             return refusal;
         if (d.transaction)
             return transactions_prepare(lane, &m, o->app, d.wait, done, context, eb);
-        bytes = record_size(&m);
-        first = send_lane_add(l, t.queue, &m, false);
+        if (d.delay.kind != DELAY_NONE &&
+            delay_wrap(lane->broker, &d.delay, &(struct delay_notes){.app = app_of_delay(o)}, &m, &l->more, &later, &queue, eb) != 0)
+            return SEND_MESSAGE_ILLEGAL;
+        if (d.delay.kind != DELAY_NONE)
+            stats_count(lane->stats, STAT_delayed, 1);
+        const struct message *stored = d.delay.kind != DELAY_NONE ? &later : &m;
+        bytes = record_size(stored);
+        first = send_lane_add(l, queue, stored, false);
     } else {
         refusal = check_items(l, o, &m, &count, &bytes, eb);
         if (refusal != SEND_ACCEPTED)
@@ -338,7 +352,9 @@ enum send_refusal send_submit(struct broker_lane *lane, const struct send_order 
     *send_lane_stage(l) = (struct staged){
         .done = done,
         .context = *context,
-        .queue = t.queue,
+        .queue = queue,
+        .queue_id = store_queue_id(t.queue),
+        .later = queue != t.queue || t.dead,
         .meter = t.cache->meter,
         .first = (unsigned)first,
         .count = count,

@@ -25,10 +25,12 @@ struct staged {
     send_done_fn done;
     struct send_context context;
     struct store_queue *queue;
+    int32_t queue_id; /* as the producer is told */
     struct stats_meter *meter;
     unsigned first, count; /* in the batch */
     size_t bytes;
     bool wait_flush;
+    bool later; /* it waits in an internal queue: retry/ looks there */
 };
 
 /* A send that is in the log and not as durable as it is to be. */
@@ -36,6 +38,8 @@ struct parked {
     send_done_fn done; /* NULL: answered already */
     struct send_context context;
     struct store_queue *queue;
+    int32_t queue_id;
+    bool later;
     int64_t end_offset, queue_offset;
     int64_t timeout_ms, deadline_ms;
     int64_t phys_offset;   /* of the only message */
@@ -46,7 +50,6 @@ struct parked {
 struct topic_cache {
     const struct topic *topic;
     struct stats_meter *meter;
-    bool delay_logged;
 };
 
 struct send_lane {

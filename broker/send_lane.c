@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "broker/longpoll.h"
+#include "broker/retries.h"
 #include "broker/role.h"
 
 #include <assert.h>
@@ -83,7 +84,7 @@ static void parked_answer(struct send_lane *l, struct parked *p, int err, const 
     struct send_result result = {
         .err = err,
         .why = why,
-        .queue_id = store_queue_id(p->queue),
+        .queue_id = p->queue_id,
         .queue_offset = p->queue_offset,
         .count = p->count,
         .phys_offsets = p->phys_offsets != NULL ? p->phys_offsets : &p->phys_offset,
@@ -102,9 +103,12 @@ static void parked_complete(struct send_lane *l)
         struct parked *p = parked_at(l, 0);
         struct store_queue *queue = p->queue;
         int err = durable_err(l, p->end_offset);
+        bool later = p->later;
         parked_answer(l, p, err, err == 0 ? NULL : NO_REPLICA_TEXT);
         parked_pop(l);
         longpoll_notify(l->lane->longpoll, queue);
+        if (later)
+            retries_wake(l->lane->broker->retries);
     }
 }
 
@@ -191,7 +195,7 @@ static void staged_fail_all(struct send_lane *l, int err, const char *why)
 {
     for (unsigned i = 0; i < l->staged_count; i++) {
         struct staged *s = &l->staged[i];
-        struct send_result result = {.err = err, .why = why, .queue_id = store_queue_id(s->queue)};
+        struct send_result result = {.err = err, .why = why, .queue_id = s->queue_id};
         stats_count(l->lane->stats, STAT_put_failed, 1);
         s->done(l->lane, &s->context, &result);
     }
@@ -213,7 +217,7 @@ static void staged_answer(struct send_lane *l, const struct staged *s, int err)
     const struct append_result *first = append_batch_result(l->batch, s->first);
     struct send_result result = {
         .err = err, .why = err == 0 ? NULL : NO_REPLICA_TEXT,
-        .queue_id = store_queue_id(s->queue), .queue_offset = first->queue_offset, .count = s->count,
+        .queue_id = s->queue_id, .queue_offset = first->queue_offset, .count = s->count,
         .phys_offsets = s->count == 1 ? &first->phys_offset : collect_offsets(l, s),
     };
     s->done(l->lane, &s->context, &result);
@@ -227,6 +231,8 @@ static void staged_park(struct send_lane *l, const struct staged *s)
     int64_t timeout_ms = role_wants_copies(l->lane->broker->role) ? settings->slaveTimeout : settings->syncFlushTimeout;
     *p = (struct parked){
         .queue = s->queue,
+        .queue_id = s->queue_id,
+        .later = s->later,
         .count = s->count,
         .queue_offset = first->queue_offset,
         .phys_offset = first->phys_offset,
@@ -278,6 +284,8 @@ static unsigned append_staged(struct send_lane *l)
             }
             staged_answer(l, s, s->wait_flush ? durable_err(l, end) : 0);
             longpoll_notify(l->lane->longpoll, s->queue);
+            if (s->later)
+                retries_wake(l->lane->broker->retries);
         }
     }
     l->staged_count = 0;
@@ -387,6 +395,15 @@ int send_lane_too_big(const struct send_lane *l, size_t bytes, struct errbuf *eb
                       " can take", bytes, s->sendBatchBytesMax, s->mappedFileSizeCommitLog);
 }
 
+/* Whether retry/ has something to read among them. */
+static bool pieces_wait(const struct send_piece *pieces, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (retries_reads(store_queue_topic(pieces[i].queue)))
+            return true;
+    return false;
+}
+
 int send_stage_pieces(struct broker_lane *lane, const struct send_piece *pieces, unsigned count,
                       bool wait_flush,
                       send_done_fn done, const struct send_context *context, struct errbuf *eb)
@@ -416,6 +433,8 @@ int send_stage_pieces(struct broker_lane *lane, const struct send_piece *pieces,
         .done = done,
         .context = *context,
         .queue = pieces[0].queue,
+        .queue_id = store_queue_id(pieces[0].queue),
+        .later = pieces_wait(pieces, count),
         .first = (unsigned)first,
         .count = count,
         .bytes = bytes,

@@ -36,6 +36,7 @@ enum { QUEUES_MAX = 65535, STORED_NAME_MAX = 255 };
 static const char *const WRITE_FORBIDDEN[] = {
     "SCHEDULE_TOPIC_XXXX", "RMQ_SYS_TRANS_HALF_TOPIC", "RMQ_SYS_TRANS_OP_HALF_TOPIC",
     "TRANS_CHECK_MAX_TIME_TOPIC", "SELF_TEST_TOPIC", "OFFSET_MOVED_EVENT",
+    "rmq_sys_wheel_timer", "CJMQ_RETRY_OP",
 };
 
 int topic_name_check(struct slice name, struct errbuf *eb)
@@ -496,6 +497,22 @@ int topic_check_consumer(const struct topic *topic, struct slice app, struct err
     return atomic_load_explicit(&topic->entry, memory_order_acquire) == NULL
                ? 0
                : check_app(topic, app, false, eb);
+}
+
+bool topic_retry_rule(const struct topic *topic, struct slice app, bool *retry, bool *has_policy,
+                      struct topic_retry_policy *policy)
+{
+    struct topic_table *t = topic->table;
+    pthread_rwlock_rdlock(&t->lock);
+    const struct topic_entry *entry = topic_document_lookup(t->document, topic_name(topic));
+    const struct consumer_policy *c = entry != NULL && entry->consumers_given ? topic_entry_consumer(entry, app) : NULL;
+    if (c != NULL) {
+        *retry = c->retry && !c->seq;
+        *has_policy = c->has_retry_policy;
+        *policy = c->retry_policy;
+    }
+    pthread_rwlock_unlock(&t->lock);
+    return c != NULL;
 }
 
 /* --- readers --- */

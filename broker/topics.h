@@ -82,6 +82,12 @@ struct store_queue *topic_queue(struct topic *t, int32_t queue_id);
 int topic_check_producer(const struct topic *t, struct slice app, struct errbuf *eb);
 int topic_check_consumer(const struct topic *t, struct slice app, struct errbuf *eb);
 
+/* How the topic document wants failed messages of this app to be retried. False: it says nothing (defaults). *retry false: at once and
+ * without a row. A copy. */
+struct topic_retry_policy;
+bool topic_retry_rule(const struct topic *t, struct slice app, bool *retry, bool *has_policy,
+                      struct topic_retry_policy *policy);
+
 /* --- whole table --- */
 struct data_version topic_table_version(struct topic_table *t);
 /* Calls fn for each topic that is not deleted, in name order, under the read lock: fn may use topic_name(),

@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/mem.h"
+#include "broker/retries.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -164,6 +165,15 @@ void transaction_loader_free(struct transaction_loader *l)
 
 /* --- the log's end --- */
 
+/* A committed message that waits for later has its target in its properties, behind those of the half message. */
+static bool is_commit_of(const struct half *half, const struct record *origin, const struct record *last)
+{
+    struct slice topic = last->topic;
+    bool waits = retries_reads(topic) && properties_get(last->properties, RETRY_PROPERTY_REAL_TOPIC, &topic);
+    return slice_eq(half->real_topic, topic) && slice_eq(origin->body, last->body) &&
+           (waits || slice_eq(origin->properties, last->properties));
+}
+
 /* The committed message that the log ends with, and the half message that it was made from. */
 static bool find_lonely_commit(struct broker *b, struct read_result *read, struct half *half)
 {
@@ -177,8 +187,7 @@ static bool find_lonely_commit(struct broker *b, struct read_result *read, struc
         store_read_at(b->store, last.prepared_transaction_offset, read);
         found = read->status == READ_FOUND
                 && record_decode(slice_of(read->chunks[0].ptr, read->chunks[0].len), true, &origin, NULL) == 0
-                && half_parse(&origin, half, NULL) == 0 && slice_eq(half->real_topic, last.topic)
-                && slice_eq(origin.properties, last.properties) && slice_eq(origin.body, last.body);
+                && half_parse(&origin, half, NULL) == 0 && is_commit_of(half, &origin, &last);
         read_result_release(&commit);
     }
     return found;

@@ -4,6 +4,7 @@
  * main thread.
  * Invariants: 1. The table has a transaction before its half message is appended and until its op message is.
  *             2. The saved position rests on what is flushed: no crash takes that back. */
+#include "broker/delay.h"
 #include "broker/role.h"
 #include "broker/transactions_internal.h"
 
@@ -240,20 +241,36 @@ static void fill_real(struct broker *b, const struct half *half, struct topic *t
     };
 }
 
+/* A committed message that is for later waits like any other; what its properties ask for was checked by nobody, so nonsense
+ * in them means at once. */
+static int delay_commit(struct broker *b, const struct half *half, const struct message *real, struct buf *properties,
+                        struct message *later, struct send_piece *piece, struct errbuf *eb)
+{
+    struct delay delay;
+    if (delay_read(b, half->record.properties, clock_wall_ms(), &delay, NULL) != 0 || delay.kind == DELAY_NONE)
+        return 0;
+    int err = delay_wrap(b, &delay, &(struct delay_notes){.app = half->app}, real, properties, later, &piece->queue, eb);
+    if (err == 0)
+        piece->message = later;
+    return err;
+}
+
 /* Real and op message as one, or the op message alone. */
 static int stage_end(struct broker_lane *lane, const struct half *half, bool commit, struct ending *e,
                      struct errbuf *eb)
 {
     struct broker *b = lane->broker;
-    struct buf op_properties = {0}, op_body = {0};
-    struct message real, op;
+    struct buf op_properties = {0}, op_body = {0}, later_properties = {0};
+    struct message real, later, op;
     struct send_piece pieces[2];
     unsigned count = 0;
     struct topic *topic = NULL;
     int err = commit ? find_real_queue(b, half, &topic, &pieces[0].queue, eb) : 0;
     if (err == 0 && commit) {
         fill_real(b, half, topic, pieces[0].queue, &real);
-        pieces[count++].message = &real;
+        pieces[count].message = &real;
+        err = delay_commit(b, half, &real, &later_properties, &later, &pieces[count], eb);
+        count++;
         e->bytes = record_size(&real);
         e->meter = stats_meter_find_or_create(b->stats, METER_TOPIC_PUT, topic_name(topic), SLICE_NULL);
     }
@@ -268,6 +285,7 @@ static int stage_end(struct broker_lane *lane, const struct half *half, bool com
     }
     buf_fini(&op_properties);
     buf_fini(&op_body);
+    buf_fini(&later_properties);
     return err;
 }
 

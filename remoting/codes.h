@@ -95,7 +95,8 @@
     X(CJMQ_DOCUMENT_VERSIONS, 7006)                                                        \
     /* ours: between the brokers of a group; see broker/group_wire.h */                    \
     X(CJMQ_GROUP_HELLO, 7007)                                                              \
-    X(CJMQ_SLAVE_SYNC, 7008)
+    X(CJMQ_SLAVE_SYNC, 7008)                                                               \
+    X(CJMQ_RETRY_COMMAND, 7009)
 
 enum request_code {
 #define REQUEST_CODE_ENUM(name, number) REQ_##name = number,

@@ -23,6 +23,7 @@
     X(client)                \
     X(lock)                  \
     X(group)                 \
+    X(retry)                 \
     X(admin_topic)           \
     X(admin_group)           \
     X(admin_offset)          \

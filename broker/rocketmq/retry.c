@@ -1,0 +1,77 @@
+/* retry.c - 7009 CJMQ_RETRY_COMMAND: mqadmin's `retry`, the console's command with the same words.
+ *   ext     command: the words behind `retry`, separated by blanks; user: who asks, for the log
+ *   answer  0, body: text; 1: remark says what was wrong; 16: changes are not taken from there
+ * Threads: asked on the connection's lane, run on b->control, answered on the lane. */
+#include "broker/retry_command.h"
+
+#include "base/mem.h"
+#include "broker/rocketmq/admin.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { WORDS_MAX = 32 };
+
+struct asked {
+    struct reactor_task task;
+    struct broker *broker;
+    struct reactor *lane;
+    struct reply_handle handle;
+    char *command, *user, *peer; /* owned */
+    int err;
+    char *text; /* owned */
+};
+
+static void on_lane(void *arg)
+{
+    struct asked *a = arg;
+    if (a->err == 0)
+        reply_handle_send(&a->handle, &(struct reply){.code = RESP_SUCCESS, .body = slice_str(a->text)});
+    else
+        reply_handle_send_error(&a->handle, RESP_SYSTEM_ERROR, "%s", a->text);
+    free(a->command);
+    free(a->user);
+    free(a->peer);
+    free(a->text);
+    free(a);
+}
+
+static void on_text(void *arg, int err, struct slice text)
+{
+    struct asked *a = arg;
+    a->err = err;
+    a->text = slice_dup(text);
+    a->task = (struct reactor_task){.fn = on_lane, .arg = a};
+    reactor_post(a->lane, &a->task);
+}
+
+static void on_control(void *arg)
+{
+    struct asked *a = arg;
+    struct slice words[WORDS_MAX];
+    size_t count = 0;
+    for (char *rest = a->command, *word; count < WORDS_MAX && (word = strtok_r(rest, " ", &rest)) != NULL;)
+        words[count++] = slice_str(word);
+    retry_command_run(a->broker, words, count, a->user, a->peer, on_text, a);
+}
+
+static void on_retry_command(void *arg, struct request *req)
+{
+    struct broker *b = arg;
+    struct slice command, user = SLICE_LIT("mqadmin");
+    if (!admin_may_change(b, req) || !rocketmq_need_text(req, "command", &command))
+        return;
+    command_get(req->cmd, "user", &user);
+    struct asked *a = mem_zalloc(sizeof *a);
+    *a = (struct asked){
+        .broker = b, .lane = conn_reactor(req->conn), .command = slice_dup(command), .user = slice_dup(user),
+        .peer = mem_strdup(conn_peer_text(req->conn)), .handle = request_defer(req),
+        .task = {.fn = on_control, .arg = a},
+    };
+    reactor_post(b->control, &a->task);
+}
+
+const struct request_route rocketmq_retry_routes[] = {
+    {REQ_CJMQ_RETRY_COMMAND, on_retry_command},
+    {0, NULL},
+};
