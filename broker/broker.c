@@ -18,6 +18,7 @@
 #include "broker/role.h"
 #include "broker/rocketmq/frontend.h"
 #include "broker/send.h"
+#include "broker/takeover.h"
 #include "broker/transactions.h"
 #include "replication/epochs.h"
 #include "store/delay_levels.h"
@@ -114,6 +115,7 @@ static int open_tables(struct broker *b, struct errbuf *eb)
         err = offset_table_open(&b->settings, &b->offsets, eb);
     if (err != 0)
         return err;
+    b->takeover = takeover_new(b->settings.offsetsMax);
     b->sessions = session_table_new(&b->settings);
     b->locks = lock_table_new(b->settings.lockExpireMs, (unsigned)b->settings.locksMax);
     topic_table_on_change(b->topics, on_topics_changed, b);
@@ -412,6 +414,7 @@ void broker_stop(struct broker *b)
         store_close(b->store);
     if (b->offsets != NULL)
         offset_table_close(b->offsets); /* behind the log: what it says is on the disk */
+    takeover_free(b->takeover);
     role_free(b->role);
     if (b->epochs != NULL)
         epochs_close(b->epochs);

@@ -69,6 +69,7 @@ struct broker {
     struct topic_table *topics;
     struct group_table *groups;
     struct offset_table *offsets;
+    struct takeover *takeover; /* takeover.h */
     struct session_table *sessions;
     struct lock_table *locks;
     struct stats *stats;

@@ -323,6 +323,25 @@ void offset_table_print(struct offset_table *o, struct buf *out)
     pthread_mutex_unlock(&o->mutex);
 }
 
+unsigned offset_table_bound(struct offset_table *o, int64_t (*end)(void *arg, struct slice topic, int32_t queue_id),
+                            void *arg)
+{
+    unsigned bound = 0;
+    pthread_mutex_lock(&o->mutex);
+    for (struct offset_row *row = o->rows; row != NULL; row = row->hh.next) {
+        for (int32_t q = 0; q < row->count; q++) {
+            int64_t most = row->offsets[q] > 0 ? end(arg, row_topic(row), q) : 0;
+            if (row->offsets[q] <= most)
+                continue;
+            row->offsets[q] = most;
+            row->changed = ++o->changes;
+            bound++;
+        }
+    }
+    pthread_mutex_unlock(&o->mutex);
+    return bound;
+}
+
 /* --- between master and slave --- */
 
 void offset_table_set_slave(struct offset_table *o, bool slave)

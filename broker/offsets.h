@@ -31,6 +31,9 @@ void offset_table_each(struct offset_table *o, struct slice topic, struct slice 
                                   int64_t offset),
                        void *arg);
 void offset_table_print(struct offset_table *o, struct buf *out);
+/* Brings back what lies beyond end(arg, topic, queue), which is called under the lock. Returns how many offsets that were. */
+unsigned offset_table_bound(struct offset_table *o, int64_t (*end)(void *arg, struct slice topic, int32_t queue_id),
+                            void *arg);
 /* --- between master and slave: JSON in the shape of the file ---
  * A master's consumers commit at the master, and its slaves ask for what changed. When the master is away consumers
  * commit at a slave: such rows are `local` until the master was told, and are not overwritten by what it knew before.

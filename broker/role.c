@@ -11,6 +11,7 @@
 #include "broker/longpoll.h"
 #include "broker/registry_link.h"
 #include "broker/retries.h"
+#include "broker/takeover.h"
 #include "broker/transactions.h"
 #include "cluster/broker_document.h"
 
@@ -323,10 +324,30 @@ static int begin_epoch(struct role *r, struct errbuf *eb)
     return err;
 }
 
+static int64_t queue_end(void *arg, struct slice topic, int32_t queue_id)
+{
+    struct store_queue *queue = store_queue_lookup(arg, topic, queue_id);
+    return queue != NULL ? store_queue_max(queue) : 0;
+}
+
+/* Another broker was master before: its consumers may have come further than this one had, see takeover.h. The store takes no
+ * messages yet. */
+static void bring_consumers_back(struct broker *b)
+{
+    unsigned bound = offset_table_bound(b->offsets, queue_end, b->store);
+    if (bound > 0)
+        log_warn("consumer offsets beyond what this broker has got were brought back to the queues' ends offsets=%u", bound);
+    takeover_begin(b->takeover, b->store);
+}
+
 /* From TAKING, when nobody knew better. */
 static int become_master(struct role *r, struct errbuf *eb)
 {
     struct broker *b = r->broker;
+    struct epoch before;
+    struct identity_view self;
+    epochs_newest(b->epochs, &before);
+    identity_view(b->identity, &self);
     /* The epoch first: a slave takes the list of epochs over when it connects. */
     int err = begin_epoch(r, eb);
     if (err == 0) {
@@ -336,6 +357,8 @@ static int become_master(struct role *r, struct errbuf *eb)
     if (err != 0)
         return err;
     offset_table_set_slave(b->offsets, false);
+    if (before.term > 0 && strcmp(before.owner, self.addr) != 0)
+        bring_consumers_back(b);
     pthread_mutex_lock(&r->mutex);
     bool still = role_state(r) == ROLE_TAKING; /* a slave that came in through the port may have fenced */
     if (still) {

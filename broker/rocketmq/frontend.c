@@ -55,6 +55,7 @@ void rocketmq_conn_closed(void *arg, struct conn *c)
     longpoll_drop_owner(broker_lane_of(b, c)->longpoll, &data->held);
     session_table_conn_closed(b->sessions, c);
     pull_cache_fini(&data->pulls);
+    free(data->asked);
     free(data);
 }
 

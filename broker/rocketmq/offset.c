@@ -5,6 +5,8 @@
 #include "base/bytes.h"
 #include "broker/fetch.h"
 #include "broker/rocketmq/memory.h"
+#include "broker/rocketmq/pull_cache.h"
+#include "broker/takeover.h"
 
 /* The queue asked about. False after the request was answered; *queue is NULL for one never written. */
 static bool need_queue(struct broker *b, const struct request *req, struct slice *topic, int32_t *queue_id,
@@ -65,6 +67,8 @@ static void on_update_consumer_offset(void *arg, struct request *req)
         return;
     if (queue_id < 0 || offset < 0)
         request_reply_error(req, RESP_SYSTEM_ERROR, "queueId and commitOffset must not be negative");
+    else if (!takeover_believes_commit(b->takeover, store_queue_lookup(b->store, topic_name(topic), queue_id), group, offset))
+        request_reply_ok(req); /* its next pull is told where to go on */
     else if (offset_table_commit(b->offsets, topic_name(topic), group, queue_id, offset) != 0)
         request_reply_error(req, RESP_SYSTEM_ERROR,
                             "the offset was not stored: the broker keeps offsetsMax=%lld already",
@@ -73,13 +77,22 @@ static void on_update_consumer_offset(void *arg, struct request *req)
         request_reply_ok(req);
 }
 
+/* Whoever asks begins where this broker says, whatever it was before. */
+static void note_asked(struct broker *b, const struct request *req, const struct store_queue *queue)
+{
+    struct rocketmq_conn *data = conn_data(req->conn);
+    asked_queues_note(&data->asked, takeover_generation(b->takeover), queue);
+}
+
 static void on_max_offset(void *arg, struct request *req)
 {
     struct slice topic;
     int32_t queue_id;
     struct store_queue *queue;
-    if (need_queue(arg, req, &topic, &queue_id, &queue))
-        rocketmq_reply_number(req, "offset", queue == NULL ? 0 : store_queue_max(queue));
+    if (!need_queue(arg, req, &topic, &queue_id, &queue))
+        return;
+    note_asked(arg, req, queue);
+    rocketmq_reply_number(req, "offset", queue == NULL ? 0 : store_queue_max(queue));
 }
 
 static void on_min_offset(void *arg, struct request *req)
@@ -98,9 +111,10 @@ static void on_offset_by_time(void *arg, struct request *req)
     int32_t queue_id;
     int64_t wall_ms;
     struct store_queue *queue;
-    if (need_queue(b, req, &topic, &queue_id, &queue) && rocketmq_need_i64(req, "timestamp", &wall_ms))
-        rocketmq_reply_number(req, "offset", queue == NULL ? 0 : store_queue_offset_by_time(b->store, queue,
-                                                                                            wall_ms));
+    if (!need_queue(b, req, &topic, &queue_id, &queue) || !rocketmq_need_i64(req, "timestamp", &wall_ms))
+        return;
+    note_asked(b, req, queue);
+    rocketmq_reply_number(req, "offset", queue == NULL ? 0 : store_queue_offset_by_time(b->store, queue, wall_ms));
 }
 
 static void on_earliest_time(void *arg, struct request *req)

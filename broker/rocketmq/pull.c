@@ -14,10 +14,14 @@
 #include "broker/longpoll.h"
 #include "broker/rocketmq/memory.h"
 #include "broker/rocketmq/pull_cache.h"
+#include "broker/takeover.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define LOG_COMPONENT "pull"
+#include "base/log.h"
 
 /* No client waits this long for an answer; and a time of its choice must not overflow when it is added to ours. */
 enum { HOLD_MS_MAX = 24 * 3600 * 1000 };
@@ -324,6 +328,36 @@ static void serve(struct broker_lane *lane, const struct request *req, const str
     answer(lane, &handle, &target->group, read, outcome);
 }
 
+/* A group that comes from a lost master and is further than this one was: true after it was told where to go on. */
+static bool bring_back(struct broker_lane *lane, const struct request *req, const struct pull_header *h, const struct fetch_target *target)
+{
+    struct broker *b = lane->broker;
+    unsigned takeover = takeover_generation(b->takeover);
+    if (takeover == 0)
+        return false;
+    const struct rocketmq_conn *data = conn_data(req->conn);
+    bool asked = asked_queues_has(data->asked, takeover, target->queue);
+    int64_t offset = takeover_pull_at(b->takeover, target->queue, h->group, h->queue_offset, asked);
+    if (offset == h->queue_offset)
+        return false;
+    log_warn("a consumer group is ahead of what this broker had when it took over: brought back group=%.*s topic=%.*s queue=%lld from=%lld "
+             "to=%lld",
+             SLICE_ARG(h->group), SLICE_ARG(h->topic), (long long)h->queue_id, (long long)h->queue_offset, (long long)offset);
+    struct command_out_field fields[] = {
+        FIELD_NUM("suggestWhichBrokerId", target->group.broker_id),
+        FIELD_NUM("nextBeginOffset", offset),
+        FIELD_NUM("minOffset", store_queue_min(target->queue)),
+        FIELD_NUM("maxOffset", store_queue_max(target->queue)),
+    };
+    stats_count(lane->stats, STAT_get_missed, 1);
+    struct reply_handle handle = request_defer(req);
+    reply_handle_send(&handle, &(struct reply){
+        .code = RESP_PULL_OFFSET_MOVED, .remark = SLICE_LIT("OFFSET_BEYOND_TAKEOVER"),
+        .fields = fields, .field_count = sizeof fields / sizeof *fields,
+    });
+    return true;
+}
+
 static void on_pull(void *arg, struct request *req)
 {
     struct broker *b = arg;
@@ -353,9 +387,11 @@ static void on_pull(void *arg, struct request *req)
         return;
     }
     /* Also when the pull is held: the offset belongs to what was consumed before it. */
-    if ((h.sys_flag & PULL_COMMIT_OFFSET) != 0 && h.commit_offset >= 0)
+    if ((h.sys_flag & PULL_COMMIT_OFFSET) != 0 && h.commit_offset >= 0
+        && takeover_believes_commit(b->takeover, target.queue, h.group, h.commit_offset))
         offset_table_commit(b->offsets, h.topic, h.group, order.queue_id, h.commit_offset);
-    serve(lane, req, &h, &target, subscription, entry->meter);
+    if (!bring_back(lane, req, &h, &target))
+        serve(lane, req, &h, &target, subscription, entry->meter);
     subscription_unref(subscription);
 }
 

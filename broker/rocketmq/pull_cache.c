@@ -59,6 +59,28 @@ int pull_entry_subscription(struct pull_entry *e, struct slice expression, struc
     return 0;
 }
 
+void asked_queues_note(struct asked_queues **asked, unsigned generation, const struct store_queue *queue)
+{
+    if (generation == 0 || asked_queues_has(*asked, generation, queue))
+        return;
+    struct asked_queues *a = *asked;
+    if (a == NULL)
+        a = *asked = mem_zalloc(sizeof *a);
+    if (a->generation != generation)
+        *a = (struct asked_queues){.generation = generation};
+    a->queues[a->count++ % ASKED_QUEUES_MAX] = queue;
+}
+
+bool asked_queues_has(const struct asked_queues *a, unsigned generation, const struct store_queue *queue)
+{
+    if (a == NULL || a->generation != generation)
+        return false;
+    for (unsigned i = 0; i < a->count && i < ASKED_QUEUES_MAX; i++)
+        if (a->queues[i] == queue)
+            return true;
+    return false;
+}
+
 void pull_cache_fini(struct pull_cache *c)
 {
     for (unsigned i = 0; i < c->count; i++)

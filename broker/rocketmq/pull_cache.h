@@ -26,10 +26,22 @@ struct pull_cache {
     unsigned count, next;       /* next: to be replaced when full */
 };
 
+/* The queues whose offsets this connection asked for since the takeover `generation` (broker/takeover.h). Those asked for first
+ * give way: clients pull soon after they asked. */
+enum { ASKED_QUEUES_MAX = 64 };
+struct asked_queues {
+    unsigned generation, count;
+    const struct store_queue *queues[ASKED_QUEUES_MAX];
+};
+/* *a NULL: it is made. Generation 0: nothing is noted. */
+void asked_queues_note(struct asked_queues **a, unsigned generation, const struct store_queue *queue);
+bool asked_queues_has(const struct asked_queues *a, unsigned generation, const struct store_queue *queue);
+
 /* conn_data() of a client connection. */
 struct rocketmq_conn {
     struct held_owner held;
     struct pull_cache pulls;
+    struct asked_queues *asked; /* owned; NULL: none */
 };
 
 /* The entry of (group, topic), made when new. Valid until the next call. */

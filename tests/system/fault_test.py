@@ -22,7 +22,7 @@ import time
 
 import hosts
 from deployments import TOPIC, eventually
-from faults import HA_PORT, PROXY, RECOVERY_S, FaultCluster, Load, bodies
+from faults import HA_PORT, PROXY, RECOVERY_S, FaultCluster, Load, Reader, bodies
 from slow_link import SlowLink
 
 SHARD = "jmq102"  # the one that is hurt
@@ -46,6 +46,7 @@ class Run:
         self.c, self.load, self.rng, self.arguments = cluster, load, rng, arguments
         self.outage_ms = 0
         self.link = None
+        self.lost, self.delivered = None, 0  # set by a scenario that has a consumer of its own
 
     @contextlib.contextmanager
     def outage(self):
@@ -114,7 +115,8 @@ def slave_killed(r):
         r.check(told > 0, "nobody was told SLAVE_NOT_AVAILABLE: %r" % report["statuses"])
         r.bring_back_slave()
     r.load.more(200, group=SHARD)
-    report = r.load.finish_sending()
+    r.load.stop_sending()
+    report = r.load.all_delivered()
     r.check(report["failed"] == 0, "sends failed: %r" % report["statuses"])
     r.check(report["uncertain_delivered"] == report["uncertain"], "stored messages did not come: %r" % report)
 
@@ -302,6 +304,30 @@ def sick_link(r):
     r.load.more(200, group=SHARD)
 
 
+@scenario(broker_settings={"192.168.1.5": ("brokerIP2=" + PROXY,)}, consumers=0)
+def read_from_lone_master(r):
+    """A master loses the link to its slave, and a consumer reads what it stores alone. It dies, the slave is promoted, the old master
+    returns as slave, and messages are acknowledged again before the consumer finds the new master: with offsets that this one gave
+    to other messages meanwhile."""
+    reader = Reader(r.c, SHARD)
+    r.some_load()
+    reader.read()
+    r.link.cut()
+    r.load.more(r.rng.randint(100, 400), "uncertain")
+    reader.read()
+    with r.outage():
+        r.kill_master()
+        r.c.promote(SHARD)
+    r.bring_back_slave()
+    eventually(reader.is_behind, "messages beyond the reader's offsets", RECOVERY_S)
+    r.load.more(200, group=SHARD)
+    reader.read()
+    r.load.stop_sending()
+    reader.read()
+    r.lost, r.delivered = r.load.acknowledged(SHARD) - reader.seen, len(reader.seen)
+    r.check(reader.moved or r.lost, "the reader was not ahead of the new master")
+
+
 # --- a run ---
 
 def links(cluster, spec):
@@ -345,15 +371,18 @@ def run_in(folder, name, seed, arguments):
             r.link = link
             load.more(300)
             for group in c.groups:
-                load.flows(group)
+                load.more(100, "delivered" if spec["load"].get("consumers", 2) else "stored", group)
             load.mark()
             spec["run"](r)
             figures = load.report()
-            report = load.finish_sending()
+            load.stop_sending()
+            report = load.all_delivered() if r.lost is None else load.report()
             figures.update((key, report[key]) for key in COUNTS)
+            if r.lost is not None:
+                figures.update(lost=len(r.lost), lost_examples=sorted(r.lost)[:10], delivered=r.delivered)
             line = account(name, seed, spec, r, figures, time.monotonic() - began)
             print(json.dumps(line), flush=True)
-            check_end(r, report)
+            check_end(r, figures)
             return line
 
 

@@ -15,13 +15,15 @@ Moments are given by progress, not by time: load.more() waits for so many messag
 import os
 import struct
 
-from deployments import CONSUMER, PRODUCER, TOPIC, FourNode, eventually, log_records
-from rmq import Record
+from deployments import BROKER_PORT, CONSUMER, PRODUCER, TOPIC, FourNode, eventually, log_records
+from rmq import MAX_OFFSET, Connection, Record, decode_records
 from traffic import Traffic
 
 RECOVERY_S = 25  # the bound: what has not recovered by then has not recovered
 PROXY = "192.168.1.20"
 HA_PORT = 50089
+PULL_NOTHING, PULL_MOVED = 19, 21
+PULL_CODES = (0, PULL_NOTHING, 20, PULL_MOVED)
 BODY_HEAD = 20  # run 8, producer 4, sequence 8: traffic.c
 
 
@@ -143,19 +145,72 @@ class Load(Traffic):
         self.more(count, "stored", group)
         self.more(count, "delivered", group)
 
-    def finish_sending(self):
-        """Stops the producers and waits for what was acknowledged; the report. Consumers go on."""
+    def stop_sending(self):
         if not self.stopped:
             self.stop()
             self.stopped = True
+
+    def all_delivered(self):
+        """Waits for what was acknowledged and has not come; the report."""
         self.drain(RECOVERY_S * 1000)
         return self.report()
 
-    def acknowledged(self):
+    def acknowledged(self, group=None):
         """(producer, sequence) of what was answered SEND_OK, by the book."""
         with open(self.book, encoding="utf-8") as book:
             words = (line.split() for line in book)
-            return {(int(w[2]), int(w[3])) for w in words if len(w) > 4 and w[1] == "sent" and w[4] == "acknowledged"}
+            return {(int(w[2]), int(w[3])) for w in words
+                    if w[1] == "sent" and w[4] == "acknowledged" and (group is None or w[6] == group)}
+
+
+class Reader:
+    """A consumer that keeps its offsets to itself: reads a shard's queues wherever it is told, going on where it was."""
+
+    def __init__(self, cluster, group, queues=5):
+        self.cluster, self.group = cluster, group
+        self.offsets = {queue: 0 for queue in range(queues)}
+        self.seen = set()
+        self.moved = 0  # how often a broker sent it elsewhere
+
+    def connect(self):
+        with self.cluster.client.inside():
+            return Connection(BROKER_PORT, address=self.cluster.masters[self.group])
+
+    def read(self):
+        """Everything there is at the shard's master."""
+        connection = self.connect()
+        try:
+            for queue in self.offsets:
+                while self.read_some(connection, queue):
+                    pass
+        finally:
+            connection.close()
+
+    def read_some(self, connection, queue):
+        """One pull; False at the end."""
+        answer = connection.pull(TOPIC, queue, self.offsets[queue], CONSUMER)
+        if answer.code not in PULL_CODES:
+            raise AssertionError("pull of queue %d at %d: %r" % (queue, self.offsets[queue], answer))
+        self.moved += answer.code == PULL_MOVED
+        if answer.code == PULL_NOTHING:
+            return False
+        self.seen |= {identity for record in decode_records(answer.body) for identity in identities(record)}
+        self.offsets[queue] = int(answer.ext["nextBeginOffset"])
+        return True
+
+    def is_behind(self, least=20):
+        """Whether every queue of the master has gone on beyond where this reader is."""
+        connection = self.connect()
+        try:
+            return all(int(connection.call(MAX_OFFSET, {"topic": TOPIC, "queueId": queue}).ext["offset"]) >= offset + least
+                       for queue, offset in self.offsets.items())
+        finally:
+            connection.close()
+
+
+def identities(record):
+    """(producer, sequence) of a message of the traffic program, as a list; none of others."""
+    return [struct.unpack_from(">Iq", record.body, 8)] if record.topic == TOPIC and len(record.body) >= BODY_HEAD else []
 
 
 def bodies(records):
@@ -163,8 +218,6 @@ def bodies(records):
     found = set()
     for _, data in records:
         if len(data) > BODY_HEAD + 80:
-            record = Record(data)
-            if record.topic == TOPIC and len(record.body) >= BODY_HEAD:
-                found.add(struct.unpack_from(">Iq", record.body, 8))
+            found.update(identities(Record(data)))
     return found
 

@@ -50,6 +50,29 @@ static void test_offsets_commit_and_get(void **state)
     offset_table_close(o);
 }
 
+static int64_t end_is_ten_times_the_queue(void *arg, struct slice topic, int32_t queue_id)
+{
+    int *calls = arg;
+    (*calls)++;
+    assert_true(slice_eq_str(topic, "T"));
+    return 10 * queue_id;
+}
+
+static void test_offsets_beyond_the_bound_are_brought_back(void **state)
+{
+    struct offset_table *o = open_table(*state);
+    assert_int_equal(commit(o, "T", "g", 0, 0), 0);
+    assert_int_equal(commit(o, "T", "g", 1, 10), 0);
+    assert_int_equal(commit(o, "T", "g", 3, 31), 0);
+    assert_int_equal(commit(o, "T", "h", 0, 5), 0);
+    int calls = 0;
+    assert_int_equal(offset_table_bound(o, end_is_ten_times_the_queue, &calls), 2);
+    assert_int_equal(calls, 3);
+    assert_prints(o, "{\"offsetTable\":{\"T@g\":{0:0,1:10,3:30},\"T@h\":{0:0}}}");
+    assert_int_equal(offset_table_bound(o, end_is_ten_times_the_queue, &calls), 0);
+    offset_table_close(o);
+}
+
 static void test_offsets_commit_refuses_nonsense(void **state)
 {
     struct offset_table *o = open_table(*state);
@@ -268,6 +291,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TABLES_TEST(test_offsets_commit_and_get),
+        TABLES_TEST(test_offsets_beyond_the_bound_are_brought_back),
         TABLES_TEST(test_offsets_commit_refuses_nonsense),
         TABLES_TEST(test_offsets_full_table_refuses_and_stays_as_it_is),
         TABLES_TEST(test_offsets_delete_by_group_and_topic),

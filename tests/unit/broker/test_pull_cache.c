@@ -64,12 +64,37 @@ static void test_pull_cache_is_bounded(void **state)
     stats_free(stats);
 }
 
+static void test_asked_queues_are_of_one_takeover_and_bounded(void **state)
+{
+    (void)state;
+    struct asked_queues *asked = NULL;
+    static char queues[ASKED_QUEUES_MAX + 1];
+    const struct store_queue *first = (const void *)&queues[0];
+    asked_queues_note(&asked, 0, first);
+    assert_null(asked);
+    assert_false(asked_queues_has(asked, 1, first));
+    asked_queues_note(&asked, 1, first);
+    asked_queues_note(&asked, 1, first);
+    assert_int_equal(asked->count, 1);
+    assert_true(asked_queues_has(asked, 1, first));
+    assert_false(asked_queues_has(asked, 2, first));
+    for (int i = 1; i <= ASKED_QUEUES_MAX; i++)
+        asked_queues_note(&asked, 1, (const void *)&queues[i]);
+    assert_false(asked_queues_has(asked, 1, first));
+    assert_true(asked_queues_has(asked, 1, (const void *)&queues[ASKED_QUEUES_MAX]));
+    asked_queues_note(&asked, 2, first);
+    assert_true(asked_queues_has(asked, 2, first));
+    assert_false(asked_queues_has(asked, 2, (const void *)&queues[1]));
+    free(asked);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pull_cache_same_expression_is_compiled_once),
         cmocka_unit_test(test_pull_cache_bad_expression_keeps_the_old_one),
         cmocka_unit_test(test_pull_cache_is_bounded),
+        cmocka_unit_test(test_asked_queues_are_of_one_takeover_and_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
