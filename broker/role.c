@@ -528,11 +528,22 @@ static void step_down(struct role *r, const char *why)
     atomic_store(&r->wants_copies, false);
 }
 
-/* On the thread that appends. */
+/* On the thread that appends to a slave's log. */
 static void on_written(void *arg)
 {
     struct role *r = arg;
     retries_wake(r->broker->retries);
+    role_log_grew(r);
+}
+
+void role_log_grew(struct role *r)
+{
+    if (role_state(r) != ROLE_SLAVE)
+        return;
+    /* Who holds a pull counts it first and then looks for messages; here it is the other way round. */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (longpoll_held(r->broker->longpolls) == 0)
+        return;
     for (unsigned i = 0; i < r->broker->lane_count; i++)
         if (!atomic_exchange(&r->recheck_posted[i], true))
             reactor_post(r->broker->lanes[i].reactor, &r->recheck_task[i]);

@@ -50,6 +50,9 @@ static inline bool role_is_master(const struct role *r)
 int role_check_copies(const struct role *r, int64_t end_offset);
 /* Whether acknowledgements wait for slaves (while some are in step). */
 bool role_wants_copies(const struct role *r);
+/* What consumers of a slave may see has grown: pulls held for it are looked at. Nothing on a master, whose lanes know themselves. Cheap
+ * while none is held. */
+void role_log_grew(struct role *r);
 /* Who this broker is, for others of its group. */
 void role_hello(struct role *r, struct group_hello *out);
 /* Another broker said who it is. When it knows a newer epoch than the one that this broker is master in, writes have ended when

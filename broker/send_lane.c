@@ -145,6 +145,8 @@ static void on_store_durable(void *arg)
         if (parked_count(l) > 0 && !atomic_exchange(&l->durable_posted, true))
             reactor_post(b->lanes[i].reactor, &l->durable_task);
     }
+    if (b->role != NULL)
+        role_log_grew(b->role);
     pthread_mutex_lock(&shared->mutex);
     pthread_cond_broadcast(&shared->durable_moved);
     pthread_mutex_unlock(&shared->mutex);

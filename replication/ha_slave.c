@@ -24,7 +24,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { READ_BYTES = 512 * 1024, TICK_MS_MIN = 5, TICK_MS_MAX = 1000, STRANGE_REST_MS = 30000 };
+enum { READ_BYTES = 128 * 1024, TICK_MS_MIN = 5, TICK_MS_MAX = 1000, STRANGE_REST_MS = 30000 };
 
 struct ha_slave {
     struct ha_slave_options options; /* strings owned */

@@ -2,6 +2,7 @@
 """Measures CJMQ beside the machine's own limits and writes the table of docs/performance.md.
 
     scripts/performance.py [--rounds 5] [--seconds 2.5] [--build build/release] [--probes ../shared/probes] [--dir DIR] [--write]
+                           [--replication]
 
 Every round takes the limits F (disk.c), E1, EP, E64 (ref.c with lg.c) and then, on fresh stores, all phases with ASYNC_FLUSH and SYNC_FLUSH.
 What is printed is the median over the rounds. With --write the table replaces what stands between the markers in docs/performance.md.
@@ -23,19 +24,23 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-MARK_BEGIN, MARK_END = "<!-- figures: begin -->", "<!-- figures: end -->"
+MARKS = "<!-- figures: begin -->", "<!-- figures: end -->"
+REPLICATED_MARKS = "<!-- replication: begin -->", "<!-- replication: end -->"
 BACKLOG_MESSAGES = 100_000
+FLUSHES = "ASYNC_FLUSH", "SYNC_FLUSH"
+REPLICATED_SHAPES = {"1x1": (), "1x64": ("-f", "64"), "64x1": ("-c", "64"), "16x64": ("-c", "16", "-f", "64")}
 
 
 def free_port():
-    """A port that is free now, with the port below it (the broker's fast port) free as well."""
+    """A port that is free now, with those beside it that a broker takes (listenPort - 2, listenPort + 1) free as well."""
     while True:
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             port = s.getsockname()[1]
         try:
-            with socket.socket() as s:
-                s.bind(("127.0.0.1", port - 2))
+            for beside in (-2, 1):
+                with socket.socket() as s:
+                    s.bind(("127.0.0.1", port + beside))
             return port
         except OSError:
             continue
@@ -178,6 +183,61 @@ class Bench:
             registry.stop()
             shutil.rmtree(folder)
 
+    # --- a master and one slave ---
+
+    def member(self, folder, name, port, *options):
+        return Server([os.path.join(self.bin, "mqbroker"), "--brokerName=bench", "--brokerIP1=127.0.0.1", "--bindAddress=127.0.0.1",
+                       f"--listenPort={port}", "--fastListenPort=0", f"--storePathRootDir={folder}/{name}",
+                       f"--logDir={folder}/{name}-logs", *options], f"{folder}/{name}.out")
+
+    def await_in_step(self, console, *servers):
+        while True:
+            for server in servers:
+                if server.process.poll() is not None:
+                    sys.exit(f"a server ended; see {server.out.name}")
+            try:
+                with socket.create_connection(("127.0.0.1", console)) as s:
+                    s.sendall(b"auth -u jmq -p jmq\r\nmonitor -i replication\r\nexit\r\n")
+                    text = b""
+                    while part := s.recv(65536):
+                        text += part
+                    if b'inStep\\":1' in text:
+                        return
+            except OSError:
+                pass
+            time.sleep(0.05)
+
+    def replicated(self, flush, role):
+        """The same sends with a slave that follows: what waiting for it costs is the difference between the two roles."""
+        folder = tempfile.mkdtemp(dir=self.work)
+        port, console, slave_port = (free_port() for _ in range(3))
+        master = self.member(folder, "master", port, f"--haListenPort={port + 1}", f"--telnetPort={console}", f"--brokerRole={role}",
+                             f"--flushDiskType={flush}")
+        slave = self.member(folder, "slave", slave_port, "--haListenPort=0", "--telnetPort=0", "--brokerRole=SLAVE", "--brokerId=1",
+                            f"--haMasterAddress=127.0.0.1:{port + 1}", f"--flushDiskType={flush}")
+        try:
+            self.await_in_step(console, master, slave)
+            for shape, options in REPLICATED_SHAPES.items():
+                r = self.mqbench(port, master.pid, "-d", str(self.args.seconds), "-w", "0.5", *options)
+                self.note_sends(f"{flush} {role} {shape}", r)
+        finally:
+            slave.stop()
+            master.stop()
+            shutil.rmtree(folder)
+
+    def replicated_table(self):
+        m = self.median
+        rows = [f"Medians of {self.args.rounds} rounds, {self.args.seconds} s a phase, 1 KiB bodies; both brokers and the producer on one "
+                "machine.", "",
+                "| flush, sends | ASYNCHRONOUS /s | SYNCHRONOUS /s | cost | p50 us | p99 us |", "|---|---|---|---|---|---|"]
+        for flush in FLUSHES:
+            for shape in REPLICATED_SHAPES:
+                a, s = f"{flush} ASYNC_MASTER {shape}", f"{flush} SYNC_MASTER {shape}"
+                cost = statistics.median(1 - y / x for x, y in zip(self.results[a + " /s"], self.results[s + " /s"]))
+                rows.append(f"| {flush} {shape} | {m(a + ' /s'):,.0f} | {m(s + ' /s'):,.0f} | {100 * cost:.0f} % "
+                            f"| {m(a + ' p50Us'):,.0f}, {m(s + ' p50Us'):,.0f} | {m(a + ' p99Us'):,.0f}, {m(s + ' p99Us'):,.0f} |")
+        return "\n".join(rows)
+
     # --- the table ---
 
     def table(self):
@@ -211,11 +271,11 @@ class Bench:
         return "\n".join(rows)
 
 
-def write_document(table):
+def write_document(table, marks):
     path = os.path.join(ROOT, "docs", "performance.md")
     with open(path) as f:
         text = f.read()
-    begin, end = text.index(MARK_BEGIN) + len(MARK_BEGIN), text.index(MARK_END)
+    begin, end = text.index(marks[0]) + len(marks[0]), text.index(marks[1])
     with open(path, "w") as f:
         f.write(text[:begin] + "\n" + table + "\n" + text[end:])
     print(f"\nwritten into {path}")
@@ -229,22 +289,29 @@ def main():
     parser.add_argument("--probes", default=os.path.join(ROOT, "..", "shared", "probes"))
     parser.add_argument("--dir", default=None, help="folder on the disk to be measured (default: the build folder)")
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
+    parser.add_argument("--replication", action="store_true", help="measure a master and a slave instead")
     args = parser.parse_args()
     work = tempfile.mkdtemp(prefix="performance-", dir=args.dir or args.build)
     try:
         bench = Bench(args, work)
-        bench.build_probes()
+        if not args.replication:
+            bench.build_probes()
         for i in range(args.rounds):
             print(f"round {i + 1} of {args.rounds}", flush=True)
-            bench.limits()
-            bench.phases("ASYNC_FLUSH")
-            bench.phases("SYNC_FLUSH")
-        table = bench.table()
+            if not args.replication:
+                bench.limits()
+            for flush in FLUSHES:
+                if not args.replication:
+                    bench.phases(flush)
+                    continue
+                for role in ("ASYNC_MASTER", "SYNC_MASTER"):
+                    bench.replicated(flush, role)
+        table = bench.replicated_table() if args.replication else bench.table()
     finally:
         shutil.rmtree(work)
     print(table)
     if args.write:
-        write_document(table)
+        write_document(table, REPLICATED_MARKS if args.replication else MARKS)
 
 
 if __name__ == "__main__":

@@ -165,7 +165,11 @@ int store_flush_inline(struct store *s)
 
 int store_flush(struct store *s)
 {
-    return flusher_flush_wait(s);
+    int64_t before = store_durable(s);
+    int rc = flusher_flush_wait(s);
+    if (store_durable(s) != before)
+        store_tell_durable(s); /* readers of a slave wait for it */
+    return rc;
 }
 
 int flusher_flush_wait(struct store *s)

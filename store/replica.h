@@ -25,7 +25,8 @@ void store_set_replicated(struct store *s, int64_t offset);
 int64_t store_replicated(const struct store *s);
 /* The log is on this machine's disk below it. Any thread. */
 int64_t store_flushed(const struct store *s);
-/* Brings all that is written to this machine's disk, whatever flushDiskType says: before a slave becomes master. 0, or ERR_IO
+/* Brings all that is written to this machine's disk, whatever flushDiskType says: before a slave becomes master, or reports. Calls
+ * on_durable when durable moved by it. 0, or ERR_IO
  * (the store is read-only now). Blocks for a disk flush. Any thread. */
 int store_flush(struct store *s);
 /* First byte that is still there; the log's end when it is empty. Any thread. */

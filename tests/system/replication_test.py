@@ -244,7 +244,13 @@ class ByProperties(Pair):
         eventually(lambda: at_slave.call(QUERY_OFFSET, commit).ext.get("offset") == "3")
 
     def test_held_pull_at_the_slave_is_answered_by_the_next_message(self):
-        master, slave = self.pair("ASYNC_MASTER")
+        for flush in ("ASYNC_FLUSH", "SYNC_FLUSH"):
+            with self.subTest(flush):
+                self.check_held_pull(flush)
+
+    def check_held_pull(self, flush):
+        shutil.rmtree(self.folder)
+        master, slave = self.pair("ASYNC_MASTER", flushDiskType=flush)
         slave.start()
         connection = master.connect()
         self.send(connection, 4)
@@ -259,6 +265,8 @@ class ByProperties(Pair):
         self.assertEqual(answer.code, 0)
         self.assertEqual(decode_records(answer.body)[0].body[:8], b"00000004")
         self.assertLess(time.monotonic() - began, 3)
+        self.stop(slave)
+        self.stop(master)
 
     def test_slave_refuses_messages_and_names_the_master(self):
         master, slave = self.pair()
