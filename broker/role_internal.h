@@ -1,4 +1,5 @@
-/* role_internal.h - the role's own parts, shared by role.c (the state machine) and role_status.c (what operators see). */
+/* role_internal.h - the role's own parts, shared by role.c (the state machine), role_master.c (the way to master) and
+ * role_status.c (what operators see). */
 #ifndef CJMQ_BROKER_ROLE_INTERNAL_H
 #define CJMQ_BROKER_ROLE_INTERNAL_H
 
@@ -52,5 +53,27 @@ struct role {
     struct reactor_task fenced_task;
     bool fenced_posted;
 };
+
+enum { HANDOVER_LOOK_MS = 5 };
+
+/* --- role.c --- */
+/* Any thread. */
+void role_set_state(struct role *r, enum role_state state);
+/* A slave's greeting tells of a newer epoch; see ha_master.h. */
+void role_on_newer_epoch(void *arg, const struct epoch *newer, const char *peer);
+
+/* --- role_master.c: b->control's thread --- */
+/* To TAKING, and on from there. */
+void role_take(struct role *r);
+/* The rest of what role_take() began, after a failure. */
+void role_on_again(void *arg);
+/* TAKING, every HANDOVER_LOOK_MS while the former master may hand over. */
+void role_look_at_handover(struct role *r);
+/* How many brokers, this one included, are to have a message before it is acknowledged. */
+int role_copies_wanted(const struct role *r);
+/* Opens haListenPort. 0, or ERR_* with the setting. */
+int role_listen_for_slaves(struct role *r, struct errbuf *eb);
+/* Closes it, and all slaves. */
+void role_stop_master(struct role *r);
 
 #endif

@@ -1,0 +1,339 @@
+/* role_master.c - the way to master: from TAKING, by the former master's handover and the group's word, to MASTER; and the slaves'
+ * port.
+ * Threads: b->control's, but for what is marked; the HA master lives on b->replication and is called there. The invariants are
+ * those of role.c. */
+#include "broker/role_internal.h"
+
+#include "broker/retries.h"
+#include "broker/takeover.h"
+#include "broker/transactions.h"
+#include "cluster/broker_document.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define LOG_COMPONENT "role"
+#include "base/log.h"
+
+enum { AGAIN_MS = 1000 };
+
+/* --- on b->replication --- */
+
+struct master_call {
+    struct role *role;
+    const struct ha_master_options *options;
+    struct errbuf *eb;
+    int err;
+};
+
+static void master_start(void *arg)
+{
+    struct master_call *call = arg;
+    call->err = ha_master_start(call->options, &call->role->master, call->eb);
+}
+
+static void master_stop(void *arg)
+{
+    struct role *r = arg;
+    ha_master_stop(r->master);
+    r->master = NULL;
+}
+
+void role_stop_master(struct role *r)
+{
+    if (r->master != NULL)
+        reactor_call(r->broker->replication, master_stop, r);
+}
+
+static void on_master_change(void *arg)
+{
+    struct role *r = arg;
+    struct ha_master_info info;
+    ha_master_info(r->master, &info);
+    if (info.degraded)
+        log_warn("too few slaves are in step in_step=%u connected=%u inSyncReplicas=%d effect=\"%s\"", info.in_step,
+                 info.slaves, info.copies,
+                 r->broker->settings.enableAutoInSyncReplicas
+                     ? "asynchronous: messages are acknowledged with this broker's copy only"
+                     : "messages are stored here and answered SLAVE_NOT_AVAILABLE");
+    else
+        log_info("slaves in step=%u connected=%u inSyncReplicas=%d", info.in_step, info.slaves, info.copies);
+}
+
+/* --- becoming master --- */
+
+/* How many brokers, this one included, are to have a message before it is acknowledged. A group that the broker document gives no
+ * slave has nobody to wait for. */
+int role_copies_wanted(const struct role *r)
+{
+    struct identity_view self;
+    identity_view(r->broker->identity, &self);
+    int64_t members = 0, copies = r->broker->settings.inSyncReplicas;
+    unsigned count = r->document != NULL ? broker_document_count(r->document) : 0;
+    if (self.sync_mode != CLUSTER_SYNC_SYNCHRONOUS)
+        return 1;
+    if (!self.from_document)
+        return (int)copies;
+    for (unsigned i = 0; i < count; i++) {
+        const struct broker_entry *e = broker_document_at(r->document, i);
+        members += strcmp(e->group, self.name) == 0 && e->role != CLUSTER_ROLE_NONE;
+    }
+    return (int)(copies < members ? copies : members > 0 ? members : 1);
+}
+
+int role_listen_for_slaves(struct role *r, struct errbuf *eb)
+{
+    const struct broker_settings *s = &r->broker->settings;
+    struct identity_view self;
+    identity_view(r->broker->identity, &self);
+    char listen[NET_ADDR_TEXT_MAX * 2];
+    int copies = role_copies_wanted(r);
+    snprintf(listen, sizeof listen, "%.64s:%" PRId64, s->bindAddress, s->haListenPort);
+    struct ha_master_options options = {
+        .reactor = r->broker->replication,
+        .store = r->broker->store,
+        .epochs = r->broker->epochs,
+        .group = self.name,
+        .cluster = self.cluster,
+        .address = self.addr,
+        .slaves_max = (unsigned)s->haSlavesMax,
+        .transfer_bytes = s->haTransferBatchSize,
+        .heartbeat_ms = s->haSendHeartbeatInterval,
+        .housekeeping_ms = s->haHousekeepingInterval,
+        .in_sync = {.copies = copies,
+                    .catch_up_bytes = s->haSlaveCatchUpBytes,
+                    .fall_behind_bytes = s->haSlaveFallbehindMax,
+                    .timeout_ms = s->slaveTimeout},
+        .wait = copies > 1,
+        .on_change = on_master_change,
+        .on_newer_epoch = role_on_newer_epoch,
+        .arg = r,
+    };
+    struct errbuf why = {0};
+    struct master_call call = {.role = r, .options = &options, .eb = &why};
+    int err = net_addr_parse(slice_str(listen), &options.listen, &why);
+    if (err == 0) {
+        reactor_call(r->broker->replication, master_start, &call);
+        err = call.err;
+    }
+    if (err != 0)
+        return errbuf_set(eb, err, "slaves cannot connect: %.300s (setting: haListenPort=%" PRId64 ")", why.text,
+                          s->haListenPort);
+    if (copies == 1 && self.sync_mode == CLUSTER_SYNC_SYNCHRONOUS && s->inSyncReplicas > 1)
+        log_warn("syncMode is SYNCHRONOUS, but the broker document has no slave in group %s: messages are on this broker only",
+                 self.name);
+    r->copies = copies;
+    atomic_store(&r->wants_copies, options.wait);
+    pthread_mutex_lock(&r->mutex);
+    snprintf(r->ha_address, sizeof r->ha_address, "%s:%u", s->brokerIP2, ha_master_port(r->master));
+    pthread_mutex_unlock(&r->mutex);
+    return 0;
+}
+
+static int begin_epoch(struct role *r, struct errbuf *eb)
+{
+    struct broker *b = r->broker;
+    struct identity_view self;
+    identity_view(b->identity, &self);
+    int64_t term_min = self.from_document ? r->document_ms : 0;
+    pthread_mutex_lock(&r->mutex);
+    if (r->newer.term >= term_min)
+        term_min = r->newer.term + 1;
+    if (r->newer.term == 0 && !self.from_document)
+        term_min = 0;
+    pthread_mutex_unlock(&r->mutex);
+    struct epoch epoch;
+    int err = store_flush(b->store);
+    if (err != 0)
+        return errbuf_set(eb, err, "the log could not be flushed");
+    err = epochs_begin(b->epochs, self.addr, store_written(b->store), r->unclean, term_min, &epoch, eb);
+    if (err == 0)
+        log_info("epoch %" PRId64 ".%d begins at %" PRId64 " owner=%s", epoch.term, epoch.restart, epoch.begin,
+                 epoch.owner);
+    return err;
+}
+
+static int64_t queue_end(void *arg, struct slice topic, int32_t queue_id)
+{
+    struct store_queue *queue = store_queue_lookup(arg, topic, queue_id);
+    return queue != NULL ? store_queue_max(queue) : 0;
+}
+
+/* Another broker was master before: its consumers may have come further than this one had, see takeover.h. The store takes no
+ * messages yet. */
+static void bring_consumers_back(struct broker *b)
+{
+    unsigned bound = offset_table_bound(b->offsets, queue_end, b->store);
+    if (bound > 0)
+        log_warn("consumer offsets beyond what this broker has got were brought back to the queues' ends offsets=%u", bound);
+    takeover_begin(b->takeover, b->store);
+}
+
+/* From TAKING, when nobody knew better. */
+static int become_master(struct role *r, struct errbuf *eb)
+{
+    struct broker *b = r->broker;
+    struct epoch before;
+    struct identity_view self;
+    epochs_newest(b->epochs, &before);
+    identity_view(b->identity, &self);
+    /* The epoch first: a slave takes the list of epochs over when it connects. */
+    int err = begin_epoch(r, eb);
+    if (err == 0) {
+        r->unclean = false;
+        err = r->master == NULL ? role_listen_for_slaves(r, eb) : 0;
+    }
+    if (err != 0)
+        return err;
+    offset_table_set_slave(b->offsets, false);
+    if (before.term > 0 && strcmp(before.owner, self.addr) != 0)
+        bring_consumers_back(b);
+    pthread_mutex_lock(&r->mutex);
+    bool still = role_state(r) == ROLE_TAKING; /* a slave that came in through the port may have fenced */
+    if (still) {
+        r->newer = (struct epoch){0};
+        store_set_replica(b->store, false, NULL);
+        role_set_state(r, ROLE_MASTER);
+    }
+    pthread_mutex_unlock(&r->mutex);
+    if (!still)
+        return 0;
+    transactions_become_master(b->transactions);
+    retries_set_active(b->retries, true);
+    identity_hold(b->identity, NULL);
+    topic_table_touch(b->topics);
+    group_link_announce(r->link, r->document);
+    return 0;
+}
+
+/* A machine that lost its power may have lost what a slave still has, and what was acknowledged because the slave has it. Were this
+ * broker master again, the slave would cut it. A newer document that says so all the same is obeyed. */
+static bool lost_what_a_slave_has(struct role *r)
+{
+    struct errbuf why;
+    int64_t end = store_written(r->broker->store);
+    pthread_mutex_lock(&r->mutex);
+    bool lost = r->unclean && !r->loss_told && r->longest_end > end;
+    if (lost) {
+        errbuf_format(&why,
+                      "this broker's log ends at %" PRId64 " after an unclean stop, but %s has it up to %" PRId64
+                      ": promote that broker ('broker promote %s'), or store the broker document anew to lose these bytes",
+                      end, r->longest, r->longest_end, r->longest);
+        r->loss_told = true;
+        r->fenced_doc_ms = r->document_ms;
+        identity_hold(r->broker->identity, why.text);
+        role_set_state(r, ROLE_FENCED);
+    }
+    pthread_mutex_unlock(&r->mutex);
+    if (lost)
+        log_error("messages are refused: %s", why.text);
+    return lost;
+}
+
+static void on_probed(void *arg)
+{
+    struct role *r = arg;
+    struct errbuf eb = {0};
+    if (role_state(r) != ROLE_TAKING)
+        return; /* somebody knew of a newer master */
+    if (lost_what_a_slave_has(r))
+        return;
+    int err = become_master(r, &eb);
+    if (err == 0)
+        return;
+    if (r->start != NULL) { /* told before anybody is served */
+        r->start->err = errbuf_set(r->start->eb, err, "%s", eb.text);
+        return;
+    }
+    log_error("this broker cannot be master yet, the next try follows: %s", eb.text);
+    identity_hold(r->broker->identity, eb.text);
+    reactor_timer_start(r->again, AGAIN_MS, 0);
+}
+
+void role_on_again(void *arg)
+{
+    on_probed(arg);
+}
+
+static void probe(struct role *r)
+{
+    struct identity_view self;
+    identity_view(r->broker->identity, &self);
+    reactor_timer_stop(r->handover);
+    follow_free(r->follow);
+    r->follow = NULL;
+    group_link_probe(r->link, self.from_document ? r->document : NULL, r->broker->settings.groupProbeTimeout, on_probed, r);
+}
+
+/* --- the former master hands over --- */
+
+static void on_former_answer(void *arg, int code, const struct group_hello *hello, const struct errbuf *eb)
+{
+    struct role *r = arg;
+    r->asking = false;
+    if (role_state(r) != ROLE_TAKING || r->former[0] == '\0')
+        return;
+    if (code == 0 && strcmp(hello->state, role_state_word(ROLE_YIELDING)) == 0) {
+        r->handover_end = hello->log_end;
+        log_info("%s hands over, its log ends at %" PRId64 ", here at %" PRId64, r->former, hello->log_end,
+                 store_written(r->broker->store));
+    } else if (code != 0 || strcmp(hello->state, role_state_word(ROLE_MASTER)) != 0) {
+        log_warn("%s does not hand over: %s", r->former, code == 0 ? hello->state : eb->text);
+        r->former[0] = '\0';
+        probe(r);
+    }
+}
+
+static void ask_former(struct role *r)
+{
+    r->asking = true;
+    group_link_hello(r->link, r->former, r->broker->settings.groupProbeTimeout, on_former_answer, r);
+}
+
+/* Every few milliseconds while a handover is on. */
+void role_look_at_handover(struct role *r)
+{
+    bool over = reactor_now_ms(r->broker->control) >= r->handover_deadline_ms;
+    if (r->handover_end >= 0 && store_written(r->broker->store) >= r->handover_end)
+        over = true;
+    else if (over)
+        log_warn("%s did not hand over within handoverTimeout=%" PRId64 " ms, what only it has is cut when it follows", r->former,
+                 r->broker->settings.handoverTimeout);
+    if (over) {
+        r->former[0] = '\0';
+        probe(r);
+    } else if (r->handover_end < 0 && !r->asking) {
+        ask_former(r);
+    }
+}
+
+void role_take(struct role *r)
+{
+    struct identity_view self;
+    struct follow_status f = {0};
+    identity_view(r->broker->identity, &self);
+    if (r->follow != NULL)
+        follow_status(r->follow, &f);
+    store_on_written(r->broker->store, NULL, NULL);
+    snprintf(r->group, sizeof r->group, "%s", self.name);
+    identity_hold(r->broker->identity, "it is about to become master");
+    if (r->follow == NULL)
+        store_set_replica(r->broker->store, true, "this broker is about to become master");
+    role_stop_master(r); /* slaves take the new epoch over when they connect again */
+    pthread_mutex_lock(&r->mutex);
+    r->longest_end = 0;
+    pthread_mutex_unlock(&r->mutex);
+    role_set_state(r, ROLE_TAKING);
+    /* Only a master of ours that is followed at this moment has anything to hand over. */
+    bool follows = f.streaming && !f.plain && f.stream.state == HA_SLAVE_FOLLOWING && self.from_document;
+    snprintf(r->former, sizeof r->former, "%s", follows ? f.master : "");
+    if (!follows) {
+        probe(r);
+        return;
+    }
+    r->handover_end = -1;
+    r->handover_deadline_ms = reactor_now_ms(r->broker->control) + r->broker->settings.handoverTimeout;
+    reactor_timer_start(r->handover, HANDOVER_LOOK_MS, HANDOVER_LOOK_MS);
+    ask_former(r);
+}
