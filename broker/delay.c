@@ -1,6 +1,7 @@
 /* delay.c - see delay.h. */
 #include "broker/delay.h"
 
+#include "base/clock.h"
 #include "retry/retry.h"
 #include "store/delay_levels.h"
 
@@ -56,12 +57,17 @@ int delay_read(const struct broker *b, struct slice properties, int64_t now_ms, 
     return 0;
 }
 
-void delay_put_property(struct buf *out, const char *name, struct slice value)
+void delay_put_slice(struct buf *out, struct slice name, struct slice value)
 {
-    buf_append_str(out, name);
+    buf_append_slice(out, name);
     buf_append_char(out, '\x01');
     buf_append_slice(out, value);
     buf_append_char(out, '\x02');
+}
+
+void delay_put_property(struct buf *out, const char *name, struct slice value)
+{
+    delay_put_slice(out, slice_str(name), value);
 }
 
 void delay_put_number(struct buf *out, const char *name, int64_t value)
@@ -69,6 +75,19 @@ void delay_put_number(struct buf *out, const char *name, int64_t value)
     char text[24];
     int len = snprintf(text, sizeof text, "%" PRId64, value);
     delay_put_property(out, name, slice_of(text, (size_t)len));
+}
+
+bool delay_is_of_a_death(struct slice name)
+{
+    return slice_eq_str(name, RETRY_PROPERTY_DEAD_REASON) || slice_eq_str(name, RETRY_PROPERTY_DEAD_AT) ||
+           slice_eq_str(name, RETRY_PROPERTY_DEAD_TRIES);
+}
+
+void delay_put_dead(struct buf *out, const char *reason, int64_t tries)
+{
+    delay_put_property(out, RETRY_PROPERTY_DEAD_REASON, slice_str(reason));
+    delay_put_number(out, RETRY_PROPERTY_DEAD_AT, clock_wall_ms());
+    delay_put_number(out, RETRY_PROPERTY_DEAD_TRIES, tries);
 }
 
 /* A message that was read and is sent again brings what a former wait left on it. */
@@ -87,12 +106,8 @@ static void copy_properties(struct slice from, struct buf *out)
 {
     struct slice name, value;
     while (properties_next(&from, &name, &value)) {
-        if (is_of_a_wait(name))
-            continue;
-        buf_append_slice(out, name);
-        buf_append_char(out, '\x01');
-        buf_append_slice(out, value);
-        buf_append_char(out, '\x02');
+        if (!is_of_a_wait(name))
+            delay_put_slice(out, name, value);
     }
 }
 

@@ -33,7 +33,14 @@ struct delay_notes {
 int delay_wrap(struct broker *b, const struct delay *d, const struct delay_notes *notes, const struct message *m,
                struct buf *properties, struct message *out, struct store_queue **queue, struct errbuf *eb);
 
+/* What a dead letter says of its end: why, when (now), and how many tries failed. */
+#define RETRY_REASON_TRIES "%d tries are over (maxReconsumeTimes)"
+enum { RETRY_REASON_MAX = 128 };
+bool delay_is_of_a_death(struct slice name); /* one of these properties */
+void delay_put_dead(struct buf *out, const char *reason, int64_t tries);
+
 /* name 01 value 02 */
+void delay_put_slice(struct buf *out, struct slice name, struct slice value);
 void delay_put_property(struct buf *out, const char *name, struct slice value);
 void delay_put_number(struct buf *out, const char *name, int64_t value);
 

@@ -36,7 +36,8 @@ struct target {
     struct topic_cache *cache;
     struct store_queue *queue;
     bool multi_tag;
-    bool dead; /* a retry past its last try: it goes to the dead letters, at once */
+    bool dead;         /* a retry past its last try: it goes to the dead letters, at once */
+    int32_t tries_max; /* dead */
 };
 
 /* What the broker itself reads of a message's properties. */
@@ -60,8 +61,8 @@ static void read_directives(struct slice properties, struct directives *d)
 
 /* A consumer that re-sends to %RETRY%group: the group must be known, and past its last try the message is a
  * dead letter. */
-static enum send_refusal find_retry_topic(struct send_lane *l, const struct send_order *o, struct topic **out,
-                                          bool *dead, struct errbuf *eb)
+static enum send_refusal find_retry_topic(struct send_lane *l, const struct send_order *o, struct target *t,
+                                          struct errbuf *eb)
 {
     struct broker *b = l->lane->broker;
     if (topic_name_check(o->topic, eb) != 0)
@@ -70,15 +71,15 @@ static enum send_refusal find_retry_topic(struct send_lane *l, const struct send
     struct group_config config;
     if (group_table_find_or_create(b->groups, group, &config, eb) != 0)
         return SEND_NO_GROUP;
-    int32_t max = o->max_reconsume_times >= 0 ? o->max_reconsume_times : config.retry_max_times;
-    *dead = o->reconsume_times >= max;
+    t->tries_max = o->max_reconsume_times >= 0 ? o->max_reconsume_times : config.retry_max_times;
+    t->dead = o->reconsume_times >= t->tries_max;
     char dead_name[RECORD_TOPIC_MAX + 1]; /* the dead-letter prefix is shorter than the retry prefix */
     int len = snprintf(dead_name, sizeof dead_name, "%s%.*s", DLQ_PREFIX, SLICE_ARG(group));
-    struct slice name = *dead ? slice_of(dead_name, (size_t)len) : o->topic;
-    int queues = *dead || config.retry_queues < 1 ? 1 : config.retry_queues;
-    if (*dead)
+    struct slice name = t->dead ? slice_of(dead_name, (size_t)len) : o->topic;
+    int queues = t->dead || config.retry_queues < 1 ? 1 : config.retry_queues;
+    if (t->dead)
         stats_count(l->lane->stats, STAT_dead_letters, 1);
-    int err = topic_table_ensure(b->topics, name, queues, PERM_BIT_READ | PERM_BIT_WRITE, out, eb);
+    int err = topic_table_ensure(b->topics, name, queues, PERM_BIT_READ | PERM_BIT_WRITE, &t->topic, eb);
     return err == 0 ? SEND_ACCEPTED : SEND_BAD_REQUEST;
 }
 
@@ -125,7 +126,7 @@ static enum send_refusal find_target(struct send_lane *l, const struct send_orde
     }
     enum send_refusal refusal = SEND_ACCEPTED;
     if (slice_starts_with(o->topic, SLICE_LIT(RETRY_PREFIX)))
-        refusal = find_retry_topic(l, o, &t->topic, &t->dead, eb);
+        refusal = find_retry_topic(l, o, t, eb);
     else if ((t->topic = topic_table_lookup(b->topics, o->topic)) == NULL)
         refusal = create_topic(l, o, &t->topic, eb);
     if (refusal != SEND_ACCEPTED)
@@ -239,6 +240,23 @@ static void message_fill(struct message *m, struct send_lane *l, const struct se
     };
 }
 
+/* A dead letter says why, when and after how many tries, and waits for nothing any more. The properties lie in l->more. */
+static void bury(struct send_lane *l, const struct target *t, struct message *m)
+{
+    struct slice rest = m->properties, name, value;
+    char reason[RETRY_REASON_MAX];
+    buf_clear(&l->more);
+    while (properties_next(&rest, &name, &value))
+        if (!slice_eq_str(name, PROPERTY_DELAY) && !slice_starts_with(name, SLICE_LIT("TIMER_")) &&
+            !delay_is_of_a_death(name))
+            delay_put_slice(&l->more, name, value);
+    buf_append_slice(&l->more, m->properties_more);
+    snprintf(reason, sizeof reason, RETRY_REASON_TRIES, (int)t->tries_max);
+    delay_put_dead(&l->more, reason, m->reconsume_times);
+    m->properties = buf_slice(&l->more);
+    m->properties_more = SLICE_NULL;
+}
+
 /* Looks at all items before the first one is staged, so that a client batch is stored as a whole or not at
  * all. */
 static enum send_refusal check_items(struct send_lane *l, const struct send_order *o, struct message *m,
@@ -326,6 +344,8 @@ enum send_refusal send_submit(struct broker_lane *lane, const struct send_order 
     size_t bytes;
     int first;
     if (o->next_item == NULL) {
+        if (t.dead)
+            bury(l, &t, &m);
         refusal = check_sizes(l, m.body, m.properties, m.properties_more, eb);
         if (refusal != SEND_ACCEPTED)
             return refusal;

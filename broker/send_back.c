@@ -24,7 +24,7 @@ enum { FIRST_RETRY_LEVEL = 3 };
 /* What becomes of it. */
 struct verdict {
     bool dead;
-    char reason[128];   /* dead */
+    char reason[RETRY_REASON_MAX]; /* dead */
     struct delay delay; /* else; DELAY_NONE: at once */
     int64_t first_ms, expire_ms;
 };
@@ -80,7 +80,7 @@ static void judge(struct broker *b, const struct send_back_order *o, const struc
     } else if (ruled && retry && has_policy && o->delay_level == 0) {
         ask_policy(&policy, r, now_ms, v);
     } else if (r->reconsume_times >= max) {
-        snprintf(v->reason, sizeof v->reason, "%d tries are over (maxReconsumeTimes)", (int)max);
+        snprintf(v->reason, sizeof v->reason, RETRY_REASON_TRIES, (int)max);
         v->dead = true;
     } else if (!ruled || retry) {
         v->delay = (struct delay){.kind = DELAY_LEVEL, .level = o->delay_level > 0 ? o->delay_level
@@ -128,12 +128,9 @@ static void print_properties(const struct record *r, const struct verdict *v, st
     while (properties_next(&rest, &name, &value)) {
         if (slice_eq_str(name, PROPERTY_WAIT) || slice_eq_str(name, PROPERTY_DELAY) ||
             slice_starts_with(name, SLICE_LIT("TIMER_")) || slice_eq_str(name, RETRY_PROPERTY_FIRST) ||
-            slice_eq_str(name, RETRY_PROPERTY_EXPIRE))
+            slice_eq_str(name, RETRY_PROPERTY_EXPIRE) || delay_is_of_a_death(name))
             continue;
-        buf_append_slice(out, name);
-        buf_append_char(out, '\x01');
-        buf_append_slice(out, value);
-        buf_append_char(out, '\x02');
+        delay_put_slice(out, name, value);
     }
     if (!properties_get(r->properties, PROPERTY_RETRY_TOPIC, &value))
         delay_put_property(out, PROPERTY_RETRY_TOPIC, r->topic);
@@ -145,11 +142,8 @@ static void print_properties(const struct record *r, const struct verdict *v, st
     delay_put_property(out, PROPERTY_WAIT, SLICE_LIT("false"));
     if (v->delay.kind == DELAY_LEVEL)
         delay_put_number(out, PROPERTY_DELAY, v->delay.level);
-    if (v->dead) {
-        delay_put_property(out, RETRY_PROPERTY_DEAD_REASON, slice_str(v->reason));
-        delay_put_number(out, RETRY_PROPERTY_DEAD_AT, clock_wall_ms());
-        delay_put_number(out, RETRY_PROPERTY_DEAD_TRIES, r->reconsume_times + 1);
-    }
+    if (v->dead)
+        delay_put_dead(out, v->reason, r->reconsume_times + 1);
     if (v->dead || v->delay.kind == DELAY_NONE) /* else delay_wrap() writes it */
         delay_put_number(out, RETRY_PROPERTY_FIRST, v->first_ms);
 }

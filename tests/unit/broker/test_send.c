@@ -157,6 +157,50 @@ static void test_send_to_a_queue_outside_the_topic_names_its_queues(void **state
     assert_non_null(strstr(r.errors[1].text, "writeQueueNums=4"));
 }
 
+static void expect_property(const struct record *r, const char *name, const char *expected)
+{
+    struct slice value;
+    bool found = properties_get(r->properties, name, &value);
+    if (expected == NULL && !found)
+        return;
+    if (expected == NULL || !found || !slice_eq_str(value, expected))
+        fail_msg("%s is %.*s, expected %s", name, found ? (int)value.len : 4, found ? value.ptr : "none", expected ? expected : "none");
+}
+
+/* An orderly consumer's client sends what fails for ever to the retry topic itself, with a delay. */
+static void test_send_to_a_retry_topic_past_the_last_try_is_a_dead_letter_that_says_why(void **state)
+{
+    struct broker *b = *state;
+    struct round r = {.count = 1};
+    r.orders[0] = fixture_order("%RETRY%orderly");
+    r.orders[0].queue_id = 0;
+    r.orders[0].reconsume_times = 5;
+    r.orders[0].max_reconsume_times = 4;
+    r.orders[0].properties = SLICE_LIT("KEYS\x01k\x02" "DELAY\x01" "7\x02" "CJMQ_DEAD_TRIES\x01" "3\x02RETRY_TOPIC\x01T\x02");
+    run_round(b, &r);
+    if (r.refusals[0] != SEND_ACCEPTED)
+        fail_msg("refused: %s", r.errors[0].text);
+    struct read_result read;
+    struct read_limits limits = {1, 1, 1};
+    struct record dead;
+    struct store_queue *queue = store_queue_lookup(b->store, SLICE_LIT("%DLQ%orderly"), 0);
+    assert_non_null(queue);
+    store_read(b->store, queue, 0, &limits, NULL, NULL, &read);
+    assert_int_equal(read.status, READ_FOUND);
+    assert_int_equal(record_decode(slice_of(read.chunks[0].ptr, read.chunks[0].len), true, &dead, NULL), 0);
+    expect_property(&dead, "KEYS", "k");
+    expect_property(&dead, "RETRY_TOPIC", "T");
+    expect_property(&dead, "DELAY", NULL);
+    expect_property(&dead, "CJMQ_DEAD_REASON", "4 tries are over (maxReconsumeTimes)");
+    expect_property(&dead, "CJMQ_DEAD_TRIES", "5");
+    struct slice value;
+    int64_t at;
+    assert_true(properties_get(dead.properties, "CJMQ_DEAD_MS", &value) && slice_to_i64(value, &at) == 0);
+    assert_in_range(at, dead.born_ms, INT64_MAX);
+    assert_int_equal(dead.reconsume_times, 5);
+    read_result_release(&read);
+}
+
 static void drain(void *arg)
 {
     struct broker_lane *lane = arg;
@@ -193,6 +237,7 @@ int main(void)
         cmocka_unit_test(test_send_client_batch_is_stored_in_a_row_or_not_at_all),
         cmocka_unit_test(test_send_client_batch_with_delay_is_illegal),
         cmocka_unit_test(test_send_to_a_queue_outside_the_topic_names_its_queues),
+        cmocka_unit_test(test_send_to_a_retry_topic_past_the_last_try_is_a_dead_letter_that_says_why),
     };
     /* With a broker of its own, which must not overlap with another: there is one settings table per process. */
     const struct CMUnitTest alone[] = {cmocka_unit_test(test_send_while_stopping_is_refused_and_what_waited_is_answered)};
