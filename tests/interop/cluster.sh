@@ -15,6 +15,7 @@
 # Environment: INTEROP_CLUSTER_DIR  scratch directory: stores, logs, pids (required)
 #              INTEROP_REGISTRY, INTEROP_BROKER   whose program it is at first: cjmq (default) or apache
 #              INTEROP_BROKER_PROPERTIES          more properties of every broker: KEY=VALUE, separated by blanks
+#              INTEROP_DELAY_LEVELS               messageDelayLevel of every broker (default: the broker's own)
 #              INTEROP_MQREGISTRY, INTEROP_MQBROKER   the two programs (cjmq)
 #              INTEROP_APACHE_LIB   folder with the jars of name server and broker (apache)
 # Invariant: whatever it starts is recorded in $INTEROP_CLUSTER_DIR/<name>.pid before it is waited for, so that `stop`
@@ -152,6 +153,7 @@ autoCreateTopicEnable=true
 transactionTimeOut=1000
 transactionCheckInterval=1000
 EOF
+  [[ -z ${INTEROP_DELAY_LEVELS:-} ]] || echo "messageDelayLevel=$INTEROP_DELAY_LEVELS"
   # shellcheck disable=SC2086
   printf '%s\n' ${INTEROP_BROKER_PROPERTIES:-} "$@"
 }
@@ -233,6 +235,7 @@ start)
   start_broker broker
   {
     echo "export INTEROP_REGISTRY_ADDRESS=127.0.0.1:$((base + offset_registry))"
+    echo "export INTEROP_REGISTRY_CONSOLE=127.0.0.1:$((base + offset_registry_telnet))"
     echo "export INTEROP_BROKER_ADDRESS=127.0.0.1:$((base + offset_broker))"
     echo "export INTEROP_SLAVE_ADDRESS=127.0.0.1:$((base + offset_slave))"
   } >"$dir/endpoints"

@@ -188,6 +188,11 @@ mixed_registry49)
 *) usage ;;
 esac
 
+if [[ $java_main == Main ]]; then
+  # Neighbours differ, so that a level that is off by one is found out; retries begin with level 3.
+  export INTEROP_DELAY_LEVELS="1s 3s 1s 2s 3s 4s 5s 6s 7s 8s 9s 10s 11s 12s 13s 14s 15s 16s"
+fi
+
 registry=${CJMQ_INTEROP_REGISTRY:-${CJMQ_INTEROP_SERVER:-cjmq}}
 broker=${CJMQ_INTEROP_BROKER:-${CJMQ_INTEROP_SERVER:-cjmq}}
 provide_server INTEROP_REGISTRY "$registry" INTEROP_MQREGISTRY "${CJMQ_INTEROP_MQREGISTRY:-$bin/mqregistry}"

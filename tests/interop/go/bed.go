@@ -266,6 +266,18 @@ func (b *bed) queuesOf(topic string) ([]*primitive.MessageQueue, error) {
 	return a.FetchPublishMessageQueues(context.Background(), topic)
 }
 
+// delayOf is how long the broker lets a message of this delay level wait; a level beyond the last counts as the last.
+func delayOf(level int) (time.Duration, error) {
+	levels := strings.Fields(os.Getenv("INTEROP_DELAY_LEVELS"))
+	if len(levels) == 0 {
+		return 0, fmt.Errorf("INTEROP_DELAY_LEVELS is not set; run.sh sets it")
+	}
+	if level > len(levels) {
+		level = len(levels)
+	}
+	return time.ParseDuration(levels[level-1])
+}
+
 // until asks again and again until the condition holds; false when the time is over.
 func until(condition func() bool, limit time.Duration) bool {
 	deadline := time.Now().Add(limit)

@@ -4,12 +4,9 @@ import (
 	"context"
 	"fmt"
 	"reflect"
-	"sync"
 	"time"
 
 	"github.com/apache/rocketmq-client-go/v2/admin"
-	"github.com/apache/rocketmq-client-go/v2/consumer"
-	"github.com/apache/rocketmq-client-go/v2/primitive"
 )
 
 // sharing is the state of the rebalance scenario.
@@ -146,73 +143,6 @@ func (s *sharing) send(prefix string, perQueue int) ([]string, error) {
 		ids = append(ids, idsOf(letters[i])...)
 	}
 	return ids, sendToQueues(s.bed, s.topic, letters)
-}
-
-// retryFailed: a message that the consumer could not handle comes again, as it was, and counts the attempt; others
-// come once.
-func retryFailed(b *bed) error {
-	const count, failingEvery = 12, 3
-	const delayLevel = 1 // the shortest delay there is: one second by default
-	topic, err := b.createTopic("letters", 4)
-	if err != nil {
-		return err
-	}
-	letters := mixedLetters(topic, "tried", count)
-	attempts := map[string]int{}
-	var mutex sync.Mutex
-	failing := map[string]bool{}
-	for i := 0; i < count; i += failingEvery {
-		failing[letters[i].id] = true
-	}
-	accepted := newInbox()
-	handle := func(ctx context.Context, messages ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
-		if concurrently, known := primitive.GetConcurrentlyCtx(ctx); known {
-			concurrently.DelayLevelWhenNextConsume = delayLevel
-		}
-		id := letterIDOf(messages[0])
-		mutex.Lock()
-		attempts[id]++
-		first := attempts[id] == 1
-		mutex.Unlock()
-		if first && failing[id] {
-			return consumer.ConsumeRetryLater, nil
-		}
-		accepted.add("consumer", messages...)
-		return consumer.ConsumeSuccess, nil
-	}
-	group := b.newName("strugglers")
-	// The client asks for the route of the group's retry topic at its start and then every 30 s. The first member of a
-	// group makes the broker create that topic; started again, it knows the route at once.
-	founder, err := b.startConsumer(group, topic, "*", handle)
-	if err != nil {
-		return err
-	}
-	if err := b.awaitRoute("%RETRY%"+group, 1); err != nil {
-		return err
-	}
-	if err := founder.Shutdown(); err != nil {
-		return err
-	}
-	if _, err := b.startConsumer(group, topic, "*", handle); err != nil {
-		return err
-	}
-	if _, err := b.sendAll(letters); err != nil {
-		return err
-	}
-	accepted.awaitDistinct(count, 2*patient)
-	accepted.checkExactly(b.checks, "the consumer in the end", letters)
-	var wrong []string
-	for _, d := range accepted.deliveries() {
-		expected := int32(0)
-		if failing[d.letterID()] {
-			expected = 1
-		}
-		if d.message.ReconsumeTimes != expected {
-			wrong = append(wrong, fmt.Sprintf("%s: %d", d.letterID(), d.message.ReconsumeTimes))
-		}
-	}
-	b.checks.that(len(wrong) == 0, "each counts its failed attempts", "%s", some(wrong))
-	return nil
 }
 
 // administerTopics: a topic that is created has a route and is in the list; deleted, it is gone from both.

@@ -38,7 +38,11 @@ var scenarios = []scenario{
 	{name: "pull", run: pullFromQueues},
 	{name: "pull.poll", run: pollAndAcknowledge},
 	{name: "rebalance", run: shareQueues},
-	{name: "retry", run: retryFailed},
+	{name: "retry", run: retryAtConsumersLevel},
+	{name: "retry.table", run: retryAtBrokersLevel},
+	{name: "retry.dead", run: retryUntilDead},
+	{name: "retry.orderly", run: retryInPlace},
+	{name: "delay.levels", run: delayAtAllLevels},
 	{name: "admin", run: administerTopics},
 	{name: "restart", run: outliveBroker, disturbsOthers: true},
 }

@@ -1,5 +1,6 @@
 package cjmq.interop;
 
+import java.util.List;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
@@ -7,6 +8,12 @@ import org.apache.rocketmq.common.protocol.heartbeat.MessageModel;
 
 /** What is named differently in the 4.9 client than in the 5.x client. */
 final class ClientVersion {
+    /** Those that need what only this client has. */
+    static final List<Scenario> SCENARIOS = List.of(new DelayedTransactionScenario());
+
+    /** This client does not count the last failed try of an orderly message when it gives it up. */
+    static final int ORDERLY_TRIES_UNSAID = 1;
+
     private ClientVersion() {
     }
 

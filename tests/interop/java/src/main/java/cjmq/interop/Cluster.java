@@ -22,6 +22,21 @@ final class Cluster {
         return registryAddress;
     }
 
+    /** Whether registry and broker are CJMQ's: what the original does not have can be asked for. */
+    static boolean isOurs() {
+        return Main.environment("INTEROP_REGISTRY").equals("cjmq") && Main.environment("INTEROP_BROKER").equals("cjmq");
+    }
+
+    /** How long the broker lets a message of this delay level wait; a level beyond the last counts as the last. */
+    static long delayMillis(int level) {
+        var levels = Main.environment("INTEROP_DELAY_LEVELS").split(" ");
+        var text = levels[Math.min(level, levels.length) - 1];
+        if (!text.endsWith("s")) {
+            throw new IllegalStateException("delay level " + level + " is " + text + ", expected seconds");
+        }
+        return TimeUnit.SECONDS.toMillis(Long.parseLong(text.substring(0, text.length() - 1)));
+    }
+
     /** kill -9: nothing that the broker holds in memory survives. */
     void killBroker() throws IOException, InterruptedException {
         call("kill-broker");

@@ -31,7 +31,12 @@ public final class Main {
             new LitePullConsumerScenario(),
             new RebalanceScenario(),
             new QueryScenario(),
-            new RetryScenario(),
+            new RetryScenario("retry", RetryScenario::consumerPicksTheLevel),
+            new RetryScenario("retry.table", RetryScenario::brokerPicksTheLevel),
+            new DeadLetterScenario(),
+            new OrderlyRetryScenario(),
+            new RetryPolicyScenario(),
+            new DelayLevelScenario(),
             new TransactionScenario(false),
             new RequestReplyScenario(),
             new TransactionScenario(true),
@@ -44,7 +49,9 @@ public final class Main {
     }
 
     public static void main(String[] arguments) throws InterruptedException {
-        System.exit(run(SCENARIOS, arguments));
+        var scenarios = new ArrayList<>(SCENARIOS);
+        scenarios.addAll(ClientVersion.SCENARIOS);
+        System.exit(run(scenarios, arguments));
     }
 
     /** Runs those of the scenarios that the command line names, or all; returns the exit code. */

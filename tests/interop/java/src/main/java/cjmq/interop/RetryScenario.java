@@ -1,72 +1,68 @@
 package cjmq.interop;
 
-import java.util.ArrayList;
+import java.util.Collections;
+import java.util.HashMap;
 import java.util.List;
-import java.util.Set;
-import java.util.concurrent.ConcurrentHashMap;
-import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
-import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
-import org.apache.rocketmq.common.message.MessageExt;
+import java.util.stream.IntStream;
 
-/** A message that the consumer could not handle comes again, as it was, and counts the attempt; others come once. */
+/**
+ * A message that fails n times comes n + 1 times, the same each time, with the count of failed tries, when it should:
+ * after the delay that the consumer asks for, or, when it leaves that to the broker, later and later.
+ */
 final class RetryScenario implements Scenario {
     private static final int LETTERS = 12;
-    private static final int FAILING_EVERY = 3;
-    /** The shortest delay there is: one second by default. */
-    private static final int DELAY_LEVEL = 1;
+    private static final int FAILURES_MAX = 3;
+    private static final int CONSUMER_LEVEL = 2;
+    private static final int FIRST_BROKER_LEVEL = 3;
+
+    interface Story {
+        void tell(TestBed bed) throws Exception;
+    }
+
+    private final String name;
+    private final Story story;
+
+    RetryScenario(String name, Story story) {
+        this.name = name;
+        this.story = story;
+    }
 
     @Override
     public String name() {
-        return "retry";
+        return name;
     }
 
     @Override
     public void run(TestBed bed) throws Exception {
-        var checks = bed.checks();
+        story.tell(bed);
+    }
+
+    static void consumerPicksTheLevel(TestBed bed) throws Exception {
+        tellWith(bed, CONSUMER_LEVEL, Collections.nCopies(FAILURES_MAX, Cluster.delayMillis(CONSUMER_LEVEL)));
+    }
+
+    static void brokerPicksTheLevel(TestBed bed) throws Exception {
+        tellWith(bed, 0, IntStream.range(0, FAILURES_MAX)
+                .mapToObj(failure -> Cluster.delayMillis(FIRST_BROKER_LEVEL + failure)).toList());
+    }
+
+    private static void tellWith(TestBed bed, int delayLevel, List<Long> delaysMillis) throws Exception {
         var topic = bed.createTopic("letters", 4);
+        var tries = new Tries();
         var letters = Letter.mixed(topic, "tried", LETTERS);
-        Set<String> failing = ConcurrentHashMap.newKeySet();
-        var retried = new ArrayList<String>();
-        for (int i = 0; i < LETTERS; i += FAILING_EVERY) {
-            failing.add(letters.get(i).id());
-            retried.add(letters.get(i).id());
+        var expected = new HashMap<Letter, List<Long>>();
+        for (int i = 0; i < LETTERS; i++) {
+            var delays = delaysMillis.subList(0, i % (FAILURES_MAX + 1));
+            tries.plan(letters.get(i), delays.size());
+            expected.put(letters.get(i), delays);
         }
-        var refused = new Inbox();
-        var accepted = new Inbox();
-        var consumer = bed.newPushConsumer(bed.newName("strugglers"), topic, "*");
-        MessageListenerConcurrently listener = (messages, context) -> {
-            context.setDelayLevelWhenNextConsume(DELAY_LEVEL);
-            var message = messages.get(0);
-            if (failing.remove(Letter.idOf(message))) {
-                refused.add("consumer", message);
-                return ConsumeConcurrentlyStatus.RECONSUME_LATER;
-            }
-            accepted.add("consumer", message);
-            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
-        };
-        consumer.registerMessageListener(listener);
+        var consumer = bed.newPushConsumer(bed.foundGroup("strugglers", topic), topic, "*");
+        consumer.registerMessageListener(tries.listener(delayLevel));
         consumer.start();
         bed.sendAll(letters);
 
-        accepted.awaitDistinct(LETTERS, TestBed.PATIENT.multipliedBy(2));
-        accepted.checkExactly(checks, "the consumer in the end", letters);
-        checks.equal(retried.size(), refused.distinct(), "some were refused once");
-        var wrong = accepted.deliveries().stream()
-                .filter(delivery -> delivery.message().getReconsumeTimes()
-                        != (retried.contains(delivery.letterId()) ? 1 : 0))
-                .map(delivery -> delivery.letterId() + ": " + delivery.message().getReconsumeTimes()).toList();
-        checks.that(wrong.isEmpty(), "each counts its failed attempts", Inbox.some(wrong));
-        checkSameIds(checks, refused, accepted);
-    }
-
-    /** The application sees the same message id, although the broker stored the message again. */
-    private static void checkSameIds(Checks checks, Inbox refused, Inbox accepted) {
-        List<String> changed = refused.deliveries().stream()
-                .filter(first -> accepted.deliveries().stream()
-                        .filter(second -> second.letterId().equals(first.letterId()))
-                        .map(Inbox.Delivery::message).map(MessageExt::getMsgId)
-                        .noneMatch(id -> id.equals(first.message().getMsgId())))
-                .map(Inbox.Delivery::letterId).toList();
-        checks.that(changed.isEmpty(), "a message keeps its id when it comes again", Inbox.some(changed));
+        tries.await(expected.values().stream().mapToInt(delays -> delays.size() + 1).sum(),
+                TestBed.PATIENT.multipliedBy(2));
+        tries.check(bed.checks(), expected);
     }
 }

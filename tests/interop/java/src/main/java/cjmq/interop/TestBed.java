@@ -4,10 +4,13 @@ import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
+import java.util.HashMap;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.rocketmq.client.ClientConfig;
+import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.PullStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.exception.MQClientException;
@@ -15,6 +18,7 @@ import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.client.producer.SendStatus;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
+import org.apache.rocketmq.common.message.MessageQueue;
 
 /**
  * What a scenario works with: names of its own, started clients, checks. Closing it shuts all clients down, the
@@ -29,6 +33,7 @@ final class TestBed implements AutoCloseable {
     static final String TEMPLATE_TOPIC = "TBW102";
 
     private static final int REFRESH_MILLIS = 1000;
+    private static final int PULL_MAX = 32;
 
     private final Cluster cluster;
     private final String unique;
@@ -80,6 +85,42 @@ final class TestBed implements AutoCloseable {
                     + queues + " queues");
         }
         return topic;
+    }
+
+    /**
+     * A group whose retry topic has a route. The first member makes the broker create that topic, but looks for it only
+     * at its start and at each rebalance, 20 s apart; a member that starts later finds it at once.
+     */
+    String foundGroup(String purpose, String topic) throws Exception {
+        var group = newName(purpose);
+        var admin = producer();
+        var founder = collect(group, topic, "*", "founder", new Inbox());
+        if (!Waiting.until(() -> !admin.fetchPublishMessageQueues("%RETRY%" + group).isEmpty(), PATIENT)) {
+            throw new IllegalStateException("group " + group + " got no retry topic");
+        }
+        founder.shutdown();
+        return group;
+    }
+
+    /** Reads a whole topic, from the first message on, until it holds so many letters or the time is over. */
+    @SuppressWarnings("deprecation")
+    Inbox read(String topic, int letters, Duration limit) throws Exception {
+        var consumer = configure(new DefaultMQPullConsumer(newName("pullers")));
+        consumer.start();
+        onClose(consumer::shutdown);
+        var inbox = new Inbox();
+        var next = new HashMap<MessageQueue, Long>();
+        Waiting.until(() -> {
+            for (var queue : consumer.fetchSubscribeMessageQueues(topic)) {
+                var result = consumer.pull(queue, "*", next.getOrDefault(queue, 0L), PULL_MAX);
+                next.put(queue, result.getNextBeginOffset());
+                if (result.getPullStatus() == PullStatus.FOUND) {
+                    result.getMsgFoundList().forEach(message -> inbox.add("puller", message));
+                }
+            }
+            return inbox.distinct() >= letters;
+        }, limit);
+        return inbox;
     }
 
     /** A push consumer that reads from the first message on; the caller registers a listener and starts it. */
