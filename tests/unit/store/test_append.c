@@ -3,6 +3,8 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "store/consumequeue.h"
+#include "store/delay_levels.h"
 #include "store/file.h"
 
 #include <stdio.h>
@@ -260,6 +262,37 @@ static void test_append_batch_cut_forgets_a_request_begun(void **state)
     fixture_assert_queue(store, "T", 0, 0, 3);
 }
 
+/* Appends one with these properties and returns its entry in the queue. */
+static struct cq_entry append_with(const char *topic, int32_t queue_id, const char *properties, struct append_result *out)
+{
+    struct store_queue *q = store_queue_find_or_create(store, slice_str(topic), queue_id);
+    struct append_batch *b = append_batch_new(store, 4096);
+    struct message m = *fixture_message(topic, queue_id, 1, 10);
+    struct cq_entry entry = {0};
+    m.properties = slice_str(properties);
+    m.properties_more = SLICE_NULL;
+    assert_int_equal(append_batch_add(b, q, &m, false), 0);
+    assert_int_equal(store_append(store, b, NULL), 0);
+    *out = *append_batch_result(b, 0);
+    append_batch_free(b);
+    assert_int_equal(consumequeue_get(q, out->queue_offset, &entry), 0);
+    return entry;
+}
+
+static void test_append_in_a_delay_queue_enters_when_it_is_due(void **state)
+{
+    (void)state;
+    struct append_result r;
+    struct cq_entry e = append_with(DELAY_TOPIC, 1, "DELAY\x01" "2\x02TAGS\x01" "A\x02", &r);
+    assert_int_equal(e.tags_code, r.store_ms + 5000);
+    e = append_with(DELAY_TOPIC, 17, "DELAY\x01" "99\x02", &r); /* above the last: the last */
+    assert_int_equal(e.tags_code, r.store_ms + 7200000);
+    e = append_with(DELAY_TOPIC, 0, "TAGS\x01" "A\x02", &r); /* no level: as anywhere */
+    assert_int_equal(e.tags_code, 'A');
+    e = append_with("T", 0, "DELAY\x01" "2\x02TAGS\x01" "A\x02", &r);
+    assert_int_equal(e.tags_code, 'A');
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -274,6 +307,7 @@ int main(void)
         T(test_append_transaction_parts_take_no_place_in_the_queue),
         T(test_append_batch_add_limits_are_kept),
         T(test_append_batch_cut_forgets_a_request_begun),
+        T(test_append_in_a_delay_queue_enters_when_it_is_due),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
