@@ -35,6 +35,7 @@ struct bench_options {
     bool from_given;
     bool keys;
     bool quiet;
+    int64_t delay_level; /* 0: at once */
     int64_t message_bytes;
     int64_t connections;
     int64_t consumers;

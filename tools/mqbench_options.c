@@ -50,6 +50,7 @@ static const struct option_def defs[] = {
     {0, "hold", OPTION_NUMBER, AT(hold_ms), 0, 3600000, "MS", "how long a broker may hold a pull (15000)"},
     {0, "timeout", OPTION_NUMBER, AT(timeout_ms), 1, 3600000, "MS", "send timeout (3000)"},
     {0, "keys", OPTION_FLAG, AT(keys), 0, 0, NULL, "give each message a key"},
+    {0, "delay", OPTION_NUMBER, AT(delay_level), 1, 256, "LEVEL", "send for later: a delay level (none)"},
     {0, "tag", OPTION_TEXT, AT(tag), 0, 0, "TAG", "give each message this tag"},
     {'p', "server-pid", OPTION_NUMBER, AT(server_pid), 1, 1 << 22, "PID",
      "also report this process's CPU and memory"},

@@ -194,6 +194,7 @@ int sender_add(struct lane *lane)
         .body = s->body,
         .body_len = (size_t)o->message_bytes,
         .tags = o->tag,
+        .delay_level = (int)o->delay_level,
         .keys = o->keys ? s->key : NULL,
     };
     s->ops = mem_zalloc((size_t)o->in_flight * sizeof *s->ops);
