@@ -160,8 +160,8 @@ static int64_t queue_end(void *arg, struct slice topic, int32_t queue_id)
     return queue != NULL ? store_queue_max(queue) : 0;
 }
 
-/* Another broker was master before: its consumers may have come further than this one had, see takeover.h. The store takes no
- * messages yet. */
+/* Another broker was master before, or a crash may have cost the log its tail: consumers may have come further than this log goes,
+ * see takeover.h. The store takes no messages yet. */
 static void bring_consumers_back(struct broker *b)
 {
     unsigned bound = offset_table_bound(b->offsets, queue_end, b->store);
@@ -178,17 +178,18 @@ static int become_master(struct role *r, struct errbuf *eb)
     struct identity_view self;
     epochs_newest(b->epochs, &before);
     identity_view(b->identity, &self);
+    bool same_log = before.term == 0 || (strcmp(before.owner, self.addr) == 0 && !r->unclean);
     /* The epoch first: a slave takes the list of epochs over when it connects. */
     int err = begin_epoch(r, eb);
     if (err == 0) {
+        if (!same_log)
+            bring_consumers_back(b);
         r->unclean = false;
         err = r->master == NULL ? role_listen_for_slaves(r, eb) : 0;
     }
     if (err != 0)
         return err;
     offset_table_set_slave(b->offsets, false);
-    if (before.term > 0 && strcmp(before.owner, self.addr) != 0)
-        bring_consumers_back(b);
     pthread_mutex_lock(&r->mutex);
     bool still = role_state(r) == ROLE_TAKING; /* a slave that came in through the port may have fenced */
     if (still) {

@@ -4,7 +4,8 @@
  * over, the slave's queues end before the offsets of these consumers, and the next messages, which may well be acknowledged, get the
  * offsets that the consumers believe to have read. So a takeover notes where each queue ends. A consumer group must have been at or
  * below that place (or have asked this broker for the queue's offsets) before a pull beyond it, or a commit, is believed: else it is
- * sent back to that place. It gets what it had not got, and nobody skips anything.
+ * sent back to that place. It gets what it had not got, and nobody skips anything. A master that starts after a crash, which may
+ * have cost its log the tail, takes over from itself.
  *
  *   group at a queue: unknown --pull or commit at most at the end noted, or asked--> arrived
  *

@@ -54,12 +54,13 @@ class Daemon:
         self.deployment, self.host, self.boot_line = deployment, host, boot_line
         self.arguments = arguments
         self.home = "%s/%s" % (deployment.folder, host)
+        self.environment = {"HOME": self.home}
         self.process = None
         os.makedirs(self.home, exist_ok=True)
 
     def start(self):
         assert self.process is None, "it runs"
-        self.process = self.host.start(self.arguments, environment={"HOME": self.home}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        self.process = self.host.start(self.arguments, environment=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                        text=True)
         line = self.process.stdout.readline()
         if self.boot_line not in line:

@@ -15,11 +15,11 @@ Moments are given by progress, not by time: load.more() waits for so many messag
 import os
 import struct
 
-from deployments import BROKER_PORT, CONSUMER, PRODUCER, TOPIC, FourNode, eventually, log_records
+from deployments import BROKER_PORT, CONSUMER, PRODUCER, TOPIC, FourNode, eventually, log_records, program
 from rmq import MAX_OFFSET, Connection, Record, decode_records
 from traffic import Traffic
 
-RECOVERY_S = 25  # the bound: what has not recovered by then has not recovered
+RECOVERY_S = int(os.environ.get("FAULT_RECOVERY_S", "25"))  # the bound: what has not recovered by then has not recovered
 PROXY = "192.168.1.20"
 HA_PORT = 50089
 PULL_NOTHING, PULL_MOVED = 19, 21
@@ -48,9 +48,10 @@ class FaultCluster(FourNode):
         except (OSError, EOFError):
             return {}
 
-    def await_state(self, address, state):
-        eventually(lambda: self.replication(address).get("state") == state,
-                   lambda: "%s of %s, which is %r" % (state, address, self.replication(address)), RECOVERY_S)
+    def await_state(self, address, *states):
+        """Until a broker is in one of these."""
+        eventually(lambda: self.replication(address).get("state") in states,
+                   lambda: "%s of %s, which is %r" % (" or ".join(states), address, self.replication(address)), RECOVERY_S)
 
     def await_in_step(self, group=None):
         """Until a group (or each) is whole: its master has its slave in step."""
@@ -80,6 +81,27 @@ class FaultCluster(FourNode):
         for daemons in (self.registries, self.brokers):
             if address in daemons:
                 daemons[address].process = None
+
+    def note_what_is_synced(self, address):
+        """From its start on a host's broker notes how much of its log is sure to be on the disk (lost_power.c)."""
+        broker = self.brokers[address]
+        folder = broker.home + "/synced"
+        os.makedirs(folder, exist_ok=True)
+        broker.environment.update(LD_PRELOAD=program("LOST_POWER_LIBRARY"), LOST_POWER=folder, ASAN_OPTIONS="verify_asan_link_order=0")
+
+    def lose_power(self, address):
+        """A host loses its power: its log has no more than what was synced. Returns how many bytes of records went."""
+        self.crash(address)
+        home, lost = self.brokers[address].home, 0
+        for name in os.listdir(home + "/synced"):
+            with open("%s/synced/%s" % (home, name), "rb") as noted, open("%s/store/commitlog/%s" % (home, name), "r+b") as log:
+                synced = struct.unpack("=q", noted.read())[0]
+                log.seek(synced)
+                tail = log.read()
+                log.seek(synced)
+                log.write(bytes(len(tail)))
+                lost += len(tail.rstrip(b"\0"))
+        return lost
 
     def start_host(self, address):
         for daemons in (self.registries, self.brokers):
