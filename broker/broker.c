@@ -407,6 +407,7 @@ void broker_stop(struct broker *b)
         reactor_free(b->control);
     if (b->replication != NULL)
         reactor_free(b->replication);
+    retries_settle(b->retries);
     retries_free(b->retries);
     transactions_settle(b->transactions);
     close_tables(b);

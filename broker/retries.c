@@ -24,6 +24,7 @@
 #include "base/log.h"
 
 #define DELAY_FILE "delayOffset.json"
+#define SAVED_BY "savedBy"
 enum { SAVE_OFFSETS_EVERY_MS = 10000, DELIVER_ROWS = 64, DEAD_QUEUES = 1 };
 
 struct retries {
@@ -34,6 +35,34 @@ struct retries {
     atomic_bool active;
     struct buf saved; /* main thread: delayOffset.json as written last */
 };
+
+/* --- delayOffset.json: how far each level has been delivered, for and by a RocketMQ broker on this store --- */
+
+/* *ours: this program wrote it, or there is none. RocketMQ reads past the member that says so, and does not write it. */
+static unsigned load_delay_offsets(struct broker *b, int64_t *out, unsigned max, bool *ours)
+{
+    struct buf text = {0};
+    struct errbuf eb = {0};
+    unsigned count = 0;
+    int err = config_file_load(b->settings.storePathRootDir, DELAY_FILE, &text, &eb);
+    if (err != 0 && err != ERR_NOTFOUND)
+        log_error("%s; delayed messages of RocketMQ's are read from the beginning", eb.text);
+    cJSON *root = err == 0 ? json_dialect_parse(buf_slice(&text), NULL, &eb) : NULL;
+    const cJSON *table = json_member(root, "offsetTable"), *item;
+    cJSON_ArrayForEach(item, table)
+    {
+        int64_t level;
+        if (slice_to_i64(slice_str(item->string), &level) != 0 || level < 1 || level > max || !cJSON_IsNumber(item))
+            continue;
+        while (count < level)
+            out[count++] = -1;
+        out[level - 1] = (int64_t)item->valuedouble;
+    }
+    *ours = root == NULL || json_member(root, SAVED_BY) != NULL;
+    cJSON_Delete(root);
+    buf_fini(&text);
+    return count;
+}
 
 /* --- deliver --- */
 
@@ -191,10 +220,23 @@ bool retries_accept(struct retries *r, struct slice app, struct errbuf *eb)
     return retry_accepts(r->retry, app, eb);
 }
 
+void retries_take_offsets(struct retries *r)
+{
+    int64_t offsets[RETRY_LEVELS_MAX];
+    bool ours;
+    if (r == NULL)
+        return;
+    unsigned count = load_delay_offsets(r->broker, offsets, RETRY_LEVELS_MAX, &ours);
+    if (!ours)
+        retry_skip(r->retry, offsets, count);
+}
+
 void retries_set_active(struct retries *r, bool active)
 {
     if (r == NULL)
         return;
+    if (active)
+        retries_take_offsets(r);
     atomic_store(&r->active, active);
     retry_set_active(r->retry, active);
 }
@@ -250,32 +292,6 @@ void retries_command(struct retries *r, const struct retry_query *q, retry_comma
     retry_command(r->retry, q, on_command_done, start);
 }
 
-/* --- delayOffset.json: how far each level has been delivered, for a RocketMQ broker on this store --- */
-
-static unsigned load_delay_offsets(struct broker *b, int64_t *out, unsigned max)
-{
-    struct buf text = {0};
-    struct errbuf eb = {0};
-    unsigned count = 0;
-    int err = config_file_load(b->settings.storePathRootDir, DELAY_FILE, &text, &eb);
-    if (err != 0 && err != ERR_NOTFOUND)
-        log_error("%s; delayed messages of RocketMQ's are read from the beginning", eb.text);
-    cJSON *root = err == 0 ? json_dialect_parse(buf_slice(&text), NULL, &eb) : NULL;
-    const cJSON *table = json_member(root, "offsetTable"), *item;
-    cJSON_ArrayForEach(item, table)
-    {
-        int64_t level;
-        if (slice_to_i64(slice_str(item->string), &level) != 0 || level < 1 || level > max || !cJSON_IsNumber(item))
-            continue;
-        while (count < level)
-            out[count++] = -1;
-        out[level - 1] = (int64_t)item->valuedouble;
-    }
-    cJSON_Delete(root);
-    buf_fini(&text);
-    return count;
-}
-
 static void save_delay_offsets(void *arg)
 {
     struct retries *r = arg;
@@ -293,7 +309,7 @@ static void save_delay_offsets(void *arg)
         buf_printf(&text, "%s%u:%" PRId64, comma, i + 1, offsets[i]);
         comma = ",";
     }
-    buf_append_str(&text, "}}");
+    buf_append_str(&text, "},\"" SAVED_BY "\":\"CJMQ\"}");
     if (*comma == '\0' || slice_eq(buf_slice(&text), buf_slice(&r->saved))) {
         buf_fini(&text);
         return;
@@ -333,6 +349,7 @@ int retries_start(struct broker *b, struct retries **out, struct errbuf *eb)
     struct retry_options o;
     struct identity_view self;
     int64_t offsets[RETRY_LEVELS_MAX];
+    bool ours;
     identity_view(b->identity, &self);
     r->broker = b;
     r->op_queue = store_queue_find_or_create(b->store, SLICE_LIT(RETRY_TOPIC_OP), 0);
@@ -340,7 +357,7 @@ int retries_start(struct broker *b, struct retries **out, struct errbuf *eb)
     char *dir = mem_printf("%s/retry", b->settings.storePathRootDir);
     o.dir = dir;
     o.broker = self.addr;
-    o.delay_offset_count = load_delay_offsets(b, offsets, RETRY_LEVELS_MAX);
+    o.delay_offset_count = load_delay_offsets(b, offsets, RETRY_LEVELS_MAX, &ours);
     o.delay_offsets = offsets;
     o.hooks = (struct retry_hooks){.arg = r, .deliver = deliver, .roll_below = roll_below};
     struct errbuf why = {0};
@@ -360,7 +377,15 @@ void retries_stop(struct retries *r)
     if (r == NULL)
         return;
     retry_stop(r->retry);
-    save_delay_offsets(r);
+}
+
+void retries_settle(struct retries *r)
+{
+    if (r == NULL)
+        return;
+    retry_settle(r->retry);
+    if (store_flush(r->broker->store) == 0) /* the file is on the disk at once, so what it speaks of must be */
+        save_delay_offsets(r);
 }
 
 void retries_free(struct retries *r)

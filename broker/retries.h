@@ -18,6 +18,8 @@ void retries_wake(struct retries *r);
 bool retries_accept(struct retries *r, struct slice app, struct errbuf *eb);
 /* This broker is master now, or no more. */
 void retries_set_active(struct retries *r, bool active);
+/* delayOffset.json was taken over from a master: what one of RocketMQ's has delivered does not wait here. On b->control. */
+void retries_take_offsets(struct retries *r);
 void retries_stats(struct retries *r, struct retry_stats *out);
 /* See retry_command(); `done` is called on b->control. */
 void retries_command(struct retries *r, const struct retry_query *q, retry_command_done_fn done, void *arg);
@@ -25,8 +27,10 @@ void retries_command(struct retries *r, const struct retry_query *q, retry_comma
 /* --- life: main thread --- */
 /* After the store was opened and the lanes made, before the reactors start. 0, or ERR_* naming the setting. */
 int retries_start(struct broker *b, struct retries **out, struct errbuf *eb);
-/* Hands out nothing more; saves delayOffset.json. Before the lanes are drained. NULL is allowed, here and below. */
+/* Hands out nothing more. Before the lanes are drained. NULL is allowed, here and below. */
 void retries_stop(struct retries *r);
+/* Saves delayOffset.json. After the reactors ended, before the store is closed. */
+void retries_settle(struct retries *r);
 /* After all reactors were freed. */
 void retries_free(struct retries *r);
 

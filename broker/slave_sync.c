@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "broker/config_file.h"
 #include "broker/group_wire.h"
+#include "broker/retries.h"
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>
@@ -95,6 +96,8 @@ static int take_delay_offsets(struct broker *b, struct slice json, struct errbuf
     if (err == 0)
         err = config_file_save(b->settings.storePathRootDir, DELAY_FILE, buf_slice(&compact), eb);
     buf_fini(&compact);
+    if (err == 0)
+        retries_take_offsets(b->retries);
     return err;
 }
 

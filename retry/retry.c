@@ -121,6 +121,11 @@ static bool take_posted(struct retry *r)
     bool stop = r->stop, changed = r->active_seen != r->active_changes, active = r->want_active;
     int64_t end = r->want_active_end;
     r->active_seen = r->active_changes;
+    if (r->skip_changed) {
+        memcpy(r->skip, r->want_skip, sizeof r->skip);
+        r->skip_pending = true;
+        r->skip_changed = false;
+    }
     struct job *jobs = r->posted;
     r->posted = NULL;
     struct answer *answers = r->answers;
@@ -180,7 +185,13 @@ static int64_t do_round(struct retry *r)
         rc = view_step(r, &more, &eb);
         if (rc == 0 && !r->caught_up && !more && r->view.phys >= r->active_end)
             r->caught_up = true;
-        if (rc == 0)
+        bool skips = false;
+        if (rc == 0 && r->skip_pending) {
+            rc = view_skip(r, &skips, &eb);
+            r->skip_pending = rc != 0 || skips;
+            more |= skips;
+        }
+        if (rc == 0 && !skips)
             rc = out_turn(r, &eb);
         if (rc == 0)
             rc = upkeep(r, &eb);
@@ -272,7 +283,7 @@ int retry_start(struct store *store, const struct retry_options *o, struct retry
     thread_cond_init(&r->wake);
     r->out.roll_after_id = -1;
     for (unsigned i = 0; i < RETRY_LEVELS_MAX; i++)
-        r->offsets[i] = -1;
+        r->offsets[i] = r->skip[i] = -1;
     errbuf_format(&r->db_error, "not opened yet");
     r->offsets_stale = true;
     struct retry_db_options db = {.url = r->opt.url, .dir = r->opt.dir, .module_dir = r->opt.module_dir, .broker = r->opt.broker,
@@ -300,6 +311,21 @@ void retry_stop(struct retry *r)
     pthread_mutex_unlock(&r->lock);
     pthread_join(r->thread, NULL);
     r->started = false;
+}
+
+void retry_settle(struct retry *r)
+{
+    struct errbuf eb = {{0}};
+    bool more = true;
+    int rc = retry_db_is_open(r->db) ? 0 : ERR_STATE;
+    while (rc == 0 && more)
+        rc = view_step(r, &more, &eb);
+    if (rc == 0)
+        rc = view_offsets(r, &eb);
+    if (rc != 0 && rc != ERR_STATE)
+        log_warn("the retry database did not take the log's end why=\"%s\" effect=\"the next start reads it\"", eb.text);
+    if (rc != 0)
+        retry_db_rollback(r->db);
     retry_db_close(r->db);
 }
 
@@ -308,6 +334,7 @@ void retry_free(struct retry *r)
     if (r == NULL)
         return;
     retry_stop(r);
+    retry_db_close(r->db);
     out_fini(r);
     view_fini(&r->view);
     retry_db_free(r->db);
@@ -337,6 +364,16 @@ void retry_set_active(struct retry *r, bool active)
     r->want_active = active;
     r->want_active_end = store_written(r->store);
     r->active_changes++;
+    pthread_mutex_unlock(&r->lock);
+    retry_wake(r);
+}
+
+void retry_skip(struct retry *r, const int64_t *offsets, unsigned count)
+{
+    pthread_mutex_lock(&r->lock);
+    for (unsigned i = 0; i < RETRY_LEVELS_MAX; i++)
+        r->want_skip[i] = i < count ? offsets[i] : -1;
+    r->skip_changed = true;
     pthread_mutex_unlock(&r->lock);
     retry_wake(r);
 }

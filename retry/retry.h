@@ -151,6 +151,9 @@ void retry_options_default(struct retry_options *o);
 int retry_start(struct store *store, const struct retry_options *o, struct retry **out, struct errbuf *eb);
 /* Ends the thread; deliver() is not called any more. What was handed out may still be answered until retry_free(). */
 void retry_stop(struct retry *r);
+/* After retry_stop(), when all that was handed out is appended: the view reads the log's end once more, so that
+ * retry_delay_offsets() is exact, and the database is closed. May wait for the database. */
+void retry_settle(struct retry *r);
 void retry_free(struct retry *r);
 
 /* --- from any thread --- */
@@ -158,6 +161,9 @@ void retry_free(struct retry *r);
  * the end is taken as delivered. False: nothing is handed out any more; what was handed out before is forgotten here (its op
  * record tells). At first: false. */
 void retry_set_active(struct retry *r, bool active);
+/* Another program delivered what lies below offsets[i] in the queue of delay level i + 1 (-1: none): it gets no row, and one
+ * that is there leaves, before anything more is handed out. Not while active. */
+void retry_skip(struct retry *r, const int64_t *offsets, unsigned count);
 /* Something was appended to one of the internal topics, or became durable, or the clock was set. Cheap: one atomic unless the
  * thread sleeps. */
 void retry_wake(struct retry *r);

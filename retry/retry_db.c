@@ -70,6 +70,8 @@ enum { FILTER_VALUES = 13 };
     X(ST_OVERDUE, "SELECT count(*) FROM retry_message WHERE broker = ? AND " WAITING " AND app = ? AND due_ms <= ?")       \
     X(ST_LOWEST, "SELECT source_offset FROM retry_message WHERE broker = ? AND delay_level = ? ORDER BY source_offset "   \
                  "LIMIT 1")                                                                                               \
+    X(ST_BELOW, SELECT_BRIEF "WHERE broker = ? AND delay_level = ? AND source_offset < ? AND " WAITING                    \
+                             " ORDER BY source_offset LIMIT ?")                                                           \
     X(ST_DEAD, SELECT_BRIEF "WHERE broker = ? AND state = 'DEAD' AND due_ms < ? ORDER BY due_ms LIMIT ?")                 \
     X(ST_COUNT, "SELECT count(*) FROM retry_message " FILTER)                                                            \
     X(ST_LIST_BY_ID, SELECT_ROW_SHORT FILTER "ORDER BY id LIMIT ?")                                                       \
@@ -603,6 +605,14 @@ int retry_db_lowest_offset(struct retry_db *db, int32_t level, int64_t *out, str
     if (rc == 0)
         *out = offset;
     return rc;
+}
+
+int retry_db_below(struct retry_db *db, int32_t level, int64_t offset, unsigned limit,
+                   void (*each)(void *arg, const struct retry_brief *b), void *arg, struct errbuf *eb)
+{
+    struct brief_call call = {each, arg, 0};
+    struct sql_value v[] = {broker_of(db), sql_int(level), sql_int(offset), sql_int(limit)};
+    return run(db, ST_BELOW, v, 4, take_brief, &call, eb);
 }
 
 int retry_db_dead(struct retry_db *db, int64_t before_ms, unsigned limit, void (*each)(void *arg, const struct retry_brief *b),

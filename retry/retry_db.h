@@ -87,6 +87,9 @@ int retry_db_groups(struct retry_db *db, int (*each)(void *arg, const struct ret
 int retry_db_overdue(struct retry_db *db, struct slice app, int64_t now_ms, int64_t *out, struct errbuf *eb);
 /* Lowest queue offset of the rows of a delay level; INT64_MAX: it has none. */
 int retry_db_lowest_offset(struct retry_db *db, int32_t level, int64_t *out, struct errbuf *eb);
+/* Up to `limit` waiting rows of a delay level whose queue offset is below `offset`, lowest first. */
+int retry_db_below(struct retry_db *db, int32_t level, int64_t offset, unsigned limit,
+                   void (*each)(void *arg, const struct retry_brief *b), void *arg, struct errbuf *eb);
 
 /* --- dead rows --- */
 /* Up to `limit` dead rows that were stored before before_ms, oldest first. */

@@ -66,6 +66,8 @@ struct retry {
     int64_t db_try_ms, db_pause_ms, alive_ms, prune_ms, offsets_ms; /* mono */
     bool db_warned;
     bool offsets_stale;
+    int64_t skip[RETRY_LEVELS_MAX]; /* delivered by another program below it */
+    bool skip_pending;              /* rows below may still be there */
     struct job *jobs; /* oldest first */
 
     /* --- any thread --- */
@@ -85,6 +87,8 @@ struct retry {
     unsigned answer_count, answer_capacity;
     struct errbuf db_error;
     int64_t offsets[RETRY_LEVELS_MAX];
+    int64_t want_skip[RETRY_LEVELS_MAX];
+    bool skip_changed;
 };
 
 struct answer {
@@ -104,6 +108,8 @@ void view_fini(struct view *v);
 int view_load(struct retry *r, struct errbuf *eb);
 /* One transaction. *more: there is more to read now. 0 or ERR_* (database). */
 int view_step(struct retry *r, bool *more, struct errbuf *eb);
+/* Removes rows that another program delivered, a bounded number; *more: there are others. */
+int view_skip(struct retry *r, bool *more, struct errbuf *eb);
 /* Removes dead rows beyond the bounds. */
 int view_purge(struct retry *r, struct errbuf *eb);
 /* Lowest offsets that are not delivered, into r->offsets. */

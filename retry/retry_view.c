@@ -323,9 +323,17 @@ static int apply_op(struct step *st, const struct record *rec, struct errbuf *eb
     return rc != 0 ? rc : put_change(st, rec, eb);
 }
 
+static bool is_delivered_elsewhere(const struct retry *r, const struct record *rec)
+{
+    return slice_eq_str(rec->topic, RETRY_TOPIC_SCHEDULE) && rec->queue_id < RETRY_LEVELS_MAX &&
+           rec->queue_offset < r->skip[rec->queue_id];
+}
+
 static int apply_row(struct step *st, const struct record *rec, struct errbuf *eb)
 {
     struct retry *r = st->r;
+    if (is_delivered_elsewhere(r, rec))
+        return 0;
     struct retry_row row;
     struct errbuf why = {{0}};
     if (retry_row_from_record(rec, &r->levels, &r->view.memory, &row, &why) != 0) {
@@ -555,6 +563,27 @@ int view_load(struct retry *r, struct errbuf *eb)
 }
 
 /* --- upkeep --- */
+
+int view_skip(struct retry *r, bool *more, struct errbuf *eb)
+{
+    struct step st = {.r = r};
+    int rc = retry_db_begin(r->db, eb);
+    for (unsigned level = 0; level < r->levels.count && rc == 0 && st.change_count < PURGE_ROWS; level++)
+        if (r->skip[level] > 0)
+            rc = retry_db_below(r->db, (int32_t)level + 1, r->skip[level], PURGE_ROWS - st.change_count, note_gone, &st, eb);
+    for (unsigned i = 0; i < st.change_count && rc == 0; i++)
+        rc = retry_db_delete(r->db, st.changes[i].id, eb);
+    if (rc == 0)
+        rc = retry_db_commit(r->db, eb);
+    if (rc == 0)
+        count_changes(&st);
+    if (rc == 0 && st.change_count > 0)
+        log_info("another program delivered messages that waited here rows=%u", st.change_count);
+    *more = rc == 0 && st.change_count == PURGE_ROWS;
+    r->offsets_stale = true;
+    step_fini(&st);
+    return rc;
+}
 
 static int purge(struct retry *r, int64_t before_ms, unsigned limit, struct errbuf *eb)
 {

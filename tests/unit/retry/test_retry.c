@@ -490,6 +490,57 @@ static void test_retry_given_offsets_begin_a_new_database(void **state)
     assert_int_equal(fixture_body_number(fake_record(b, "Delayed", 2, 0).body), 3);
 }
 
+static void test_retry_offsets_are_exact_when_settled(void **state)
+{
+    (void)state;
+    fake_start(b, true);
+    for (int i = 0; i < 3; i++)
+        fake_put_level(b, "Delayed", 1, i);
+    fake_put_level(b, "Delayed", 3, 3);
+    fake_wait_waiting(b, 4);
+    fake_clock(b, 1000);
+    fake_wait_count(b, "Delayed", 2, 3); /* in the log; the view may not know yet */
+    retry_stop(b->retry);
+    retry_settle(b->retry);
+    int64_t offsets[32];
+    assert_int_equal(retry_delay_offsets(b->retry, offsets, 32), 18);
+    assert_int_equal(offsets[0], 3);
+    assert_int_equal(offsets[2], 0);
+    retry_free(b->retry);
+    b->retry = NULL;
+    fake_start(b, true);
+    fake_wait_settled(b);
+    assert_int_equal(fake_queue_count(b, "Delayed", 2), 3);
+}
+
+/* A RocketMQ broker had the store, or was the master. */
+static void test_retry_skip_leaves_out_what_another_program_delivered(void **state)
+{
+    (void)state;
+    fake_start(b, false);
+    for (int i = 0; i < 4; i++)
+        fake_put_level(b, "Delayed", 1, i);
+    fake_put_level(b, "Delayed", 3, 9);
+    fake_wait_waiting(b, 5);
+    int64_t offsets[3] = {3, -1, 0};
+    retry_skip(b->retry, offsets, 3);
+    fake_wait_waiting(b, 2);
+    fake_stop(b);
+
+    for (int i = 4; i < 8; i++) /* while we are away */
+        fake_put_level(b, "Delayed", 1, i);
+    fake_start(b, false);
+    offsets[0] = 6;
+    retry_skip(b->retry, offsets, 3);
+    retry_set_active(b->retry, true);
+    fake_clock(b, 10000);
+    fake_wait_count(b, "Delayed", 2, 3);
+    fake_wait_settled(b);
+    int numbers[8];
+    assert_int_equal(fake_queue_numbers(b, "Delayed", 2, numbers, 8), 3);
+    assert_int_equal(numbers[0] + numbers[1] + numbers[2], 6 + 7 + 9);
+}
+
 static void test_retry_operators_see_and_change_rows(void **state)
 {
     (void)state;
@@ -658,6 +709,8 @@ int main(void)
         TEST(test_retry_bounds_refuse_with_the_setting),
         TEST(test_retry_old_rows_are_rolled_and_keep_their_time),
         TEST(test_retry_delay_offsets_name_the_first_not_delivered),
+        TEST(test_retry_offsets_are_exact_when_settled),
+        TEST(test_retry_skip_leaves_out_what_another_program_delivered),
         TEST(test_retry_given_offsets_begin_a_new_database),
         TEST(test_retry_operators_see_and_change_rows),
         TEST(test_retry_dead_rows_beyond_the_bound_leave),
