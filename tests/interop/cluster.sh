@@ -14,7 +14,7 @@
 # run.sh calls it, and so do the programs when they need a broker to go away in the middle.
 # Environment: INTEROP_CLUSTER_DIR  scratch directory: stores, logs, pids (required)
 #              INTEROP_REGISTRY, INTEROP_BROKER   whose program it is at first: cjmq (default) or apache
-#              INTEROP_BROKER_PROPERTIES          more properties of every broker: KEY=VALUE, separated by blanks
+#              INTEROP_BROKER_PROPERTIES          more properties of every broker: lines KEY=VALUE
 #              INTEROP_DELAY_LEVELS               messageDelayLevel of every broker (default: the broker's own)
 #              INTEROP_MQREGISTRY, INTEROP_MQBROKER   the two programs (cjmq)
 #              INTEROP_APACHE_LIB   folder with the jars of name server and broker (apache)
@@ -154,8 +154,7 @@ transactionTimeOut=1000
 transactionCheckInterval=1000
 EOF
   [[ -z ${INTEROP_DELAY_LEVELS:-} ]] || echo "messageDelayLevel=$INTEROP_DELAY_LEVELS"
-  # shellcheck disable=SC2086
-  printf '%s\n' ${INTEROP_BROKER_PROPERTIES:-} "$@"
+  printf '%s\n' "${INTEROP_BROKER_PROPERTIES:-}" "$@"
 }
 
 start_registry_cjmq() {

@@ -165,6 +165,11 @@ clean_up() {
 
 client=${1:-}
 (($# == 0)) || shift
+# So that a few messages fill several of each kind.
+readonly small_files="mappedFileSizeCommitLog=1048576
+mappedFileSizeConsumeQueue=2000
+maxHashSlotNum=2000
+maxIndexNum=1000"
 java=java49 java_main=Main run_client=run_java
 case $client in
 java49) ;;
@@ -172,14 +177,17 @@ java5) java=java5 ;;
 go) run_client=run_go ;;
 store49)
   java_main=StoreMain
-  # Small files, so that a few messages fill several of each kind.
-  export INTEROP_BROKER_PROPERTIES="mappedFileSizeCommitLog=1048576 mappedFileSizeConsumeQueue=2000 maxHashSlotNum=2000
-    maxIndexNum=1000 flushConsumerOffsetInterval=1000 transactionCheckMax=1000"
+  export INTEROP_BROKER_PROPERTIES="$small_files
+messageDelayLevel=1s 6s
+flushConsumerOffsetInterval=1000
+transactionCheckMax=1000"
   ;;
 replication49)
   java_main=ReplicationMain
-  export INTEROP_BROKER_PROPERTIES="mappedFileSizeCommitLog=1048576 mappedFileSizeConsumeQueue=2000 maxHashSlotNum=2000
-    maxIndexNum=1000 registerNameServerPeriod=10000 haSendHeartbeatInterval=1000"
+  export INTEROP_BROKER_PROPERTIES="$small_files
+messageDelayLevel=1s 5s 10s
+registerNameServerPeriod=10000
+haSendHeartbeatInterval=1000"
   ;;
 mixed_registry49)
   java_main=MixedMain

@@ -131,7 +131,11 @@ final class ReplicationScenario implements Scenario {
         readFromSlave(run);
         cluster.call("stop-slave");
         checkFiles(run, "after all");
-        cluster.startBroker();
+        if (slave.equals("cjmq")) {
+            takeOver(run);
+        } else {
+            cluster.startBroker();
+        }
     }
 
     /** As a store has them that the original had before. */
@@ -252,6 +256,11 @@ final class ReplicationScenario implements Scenario {
         var group = run.bed.newName("readers");
         run.await(() -> run.slaveAdmin.topics().keySet().containsAll(run.masterAdmin.topics().keySet()),
                 "the slave has the newest topics");
+        if (slave.equals("cjmq")) {
+            var delivered = DELAY_LEVEL + ":" + run.masterAdmin.maxOffset("SCHEDULE_TOPIC_XXXX", DELAY_LEVEL - 1);
+            run.await(() -> compact(run.slaveFolder.resolve("config/delayOffset.json")).matches(
+                    ".*[{,]" + delivered + "[,}].*"), "the slave knows that all delayed messages are delivered");
+        }
         run.bed.cluster().stopBroker();
         var inbox = new Inbox();
         var consumer = run.bed.collect(group, run.topic, "*", "reader", inbox);
@@ -266,5 +275,24 @@ final class ReplicationScenario implements Scenario {
                 .collect(Collectors.toSet());
         run.checks.equal(Set.of("/" + run.masterAdmin.address()), stored, "they name the master as where they lie");
         consumer.shutdown();
+    }
+
+    // --- the slave becomes the master ---
+
+    /** How a cluster of the original moves to ours: what was delivered late stays delivered. */
+    private static void takeOver(Run run) throws Exception {
+        run.bed.cluster().call("start-slave", "cjmq", "brokerId=0", ASYNC);
+        long before = messageCount(run.slaveAdmin, run.topic);
+        int sentBefore = run.sent.size();
+        run.await(() -> statuses(run, "taken-over-" + System.nanoTime(), 1).equals(Set.of(SendStatus.SEND_OK)),
+                "the former slave takes messages as master");
+        var delayed = Letter.of(run.topic, "taken-over-delayed", "t", "key-taken-over");
+        var message = delayed.toMessage();
+        message.setDelayTimeLevel(DELAY_LEVEL);
+        run.bed.producer().send(message);
+        run.sent.add(delayed);
+        long expected = before + run.sent.size() - sentBefore;
+        run.await(() -> messageCount(run.slaveAdmin, run.topic) >= expected, "it delivers a new delayed message");
+        run.checks.equal(expected, messageCount(run.slaveAdmin, run.topic), "and none of the old ones again");
     }
 }

@@ -5,8 +5,8 @@ import java.util.List;
 /** A store that goes back and forth between the original broker and ours. The command line is Main's. */
 public final class StoreMain {
     private static final List<Scenario> SCENARIOS = List.of(
-            new StoreScenario(StoreScenario.Ending.STOP, "apache", "cjmq"),
-            new StoreScenario(StoreScenario.Ending.KILL, "cjmq", "apache"));
+            new StoreScenario(StoreScenario.Ending.STOP, 5, "apache", "cjmq"),
+            new StoreScenario(StoreScenario.Ending.KILL, 4, "cjmq", "apache"));
 
     private StoreMain() {
     }
