@@ -221,6 +221,8 @@ static int compare_names(const void *a, const void *b)
 
 void fields_check_twice(const struct fields *f)
 {
+    if (!cJSON_IsObject(f->object))
+        return; /* an array's elements have no names; what it should be is said elsewhere */
     size_t n = (size_t)cJSON_GetArraySize(f->object);
     if (n < 2)
         return;
@@ -241,7 +243,7 @@ void fields_check_names(const struct fields *f, const char *const *known, size_t
 {
     fields_check_twice(f);
     const cJSON *member;
-    cJSON_ArrayForEach(member, f->object) {
+    for (member = cJSON_IsObject(f->object) ? f->object->child : NULL; member != NULL; member = member->next) {
         size_t i = 0;
         while (i < n && strcmp(known[i], member->string) != 0)
             i++;
