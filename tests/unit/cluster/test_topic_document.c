@@ -91,9 +91,9 @@ static void test_topic_document_refusals_name_place_value_and_what_is_allowed(vo
         "element 0 (t), field type: \"topic\" is not allowed; allowed: TOPIC, BROADCAST, SEQUENTIAL (or its "
         "number, 0 to 2)");
     /* An array's elements have no names to look at. */
-    expect_topic_refusal(TOPIC(QUEUES ",\"consumers\":{\"c\":[\"a\",\"b\"]}"),
+    expect_topic_refusal(TOPIC(QUEUES ",\"consumers\":{\"c\":[\"a\",\"b\"]}"), ERR_INVAL,
                          "element 0 (t), field consumers.c: [\"a\",\"b\"] is not allowed; allowed: a policy object such as {}");
-    expect_topic_refusal(TOPIC(QUEUES ",\"producers\":{\"c\":[{},{}]}"),
+    expect_topic_refusal(TOPIC(QUEUES ",\"producers\":{\"c\":[{},{}]}"), ERR_INVAL,
                          "element 0 (t), field producers.c: [{},{}] is not allowed; allowed: a policy object such as {}");
     expect_topic_refusal(TOPIC(QUEUES ",\"consumers\":{\"c\":{\"retryPolicy\":{\"maxRetrys\":-1}}}"),
                          ERR_INVAL,
