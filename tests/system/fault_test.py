@@ -454,6 +454,8 @@ def table(names, runs, arguments):
         lines = [run(name, random.randrange(1 << 30), arguments) for _ in range(runs)]
         counts = [sum(line[key] for line in lines) for key in COUNTS if key != "delivered"]
         times = ["%d (%d)" % (statistics.median(line[key] for line in lines), max(line[key] for line in lines)) for key in COLUMNS]
+        if SCENARIOS[name]["load"].get("consumers") == 0:
+            times[-1] = "-"
         rows.append("| %s |" % " | ".join([name, *map(str, counts), *times]))
     print("| scenario | acknowledged | uncertain | failed | lost | repeated | outage | a producer | shard's producers | shard's consumers |")
     print("|---" * 10 + "|")
