@@ -227,7 +227,7 @@ const char *retry_db_name(const struct retry_db *db)
 
 static char *schema_sql(const struct sql_driver *d)
 {
-    const char *n = d->name_type, *t = d->text;
+    const char *n = d->name_type, *t = d->text, *w = d->word_type;
     char *message = mem_printf(
         "CREATE TABLE IF NOT EXISTS retry_message (broker %s NOT NULL, id %s, kind %s NOT NULL, state %s NOT NULL, "
         "topic %s NOT NULL, app %s NOT NULL, consumer_group %s NOT NULL, message_id %s NOT NULL, message_keys %s NOT NULL, "
@@ -236,7 +236,7 @@ static char *schema_sql(const struct sql_driver *d)
         "source %s NOT NULL, source_queue INTEGER NOT NULL, source_offset BIGINT NOT NULL, delay_level INTEGER NOT NULL, "
         "born_ms BIGINT NOT NULL, born_host %s NOT NULL, store_ms BIGINT NOT NULL, store_host %s NOT NULL, "
         "flag INTEGER NOT NULL, sys_flag INTEGER NOT NULL, bytes BIGINT NOT NULL, properties %s NOT NULL, body %s NOT NULL%s)%s;",
-        n, d->row_key, n, n, n, n, n, n, t, n, t, n, n, n, n, d->blob, d->blob, d->row_constraint, d->table_options);
+        w, d->row_key, w, w, n, n, n, n, t, n, t, n, n, w, w, d->blob, d->blob, d->row_constraint, d->table_options);
     char *all = mem_printf(
         "%s"
         "CREATE INDEX IF NOT EXISTS retry_message_app ON retry_message (broker, state, app, due_ms, id, bytes, topic);"
@@ -248,7 +248,7 @@ static char *schema_sql(const struct sql_driver *d)
         "CREATE TABLE IF NOT EXISTS retry_change (broker %s NOT NULL, op_id BIGINT NOT NULL, at_ms BIGINT NOT NULL, "
         "who %s NOT NULL, peer %s NOT NULL, verb %s NOT NULL, message_count BIGINT NOT NULL, PRIMARY KEY (broker, op_id))%s;"
         "CREATE TABLE IF NOT EXISTS retry_schema (version INTEGER NOT NULL PRIMARY KEY)%s",
-        message, n, n, d->table_options, n, n, n, n, d->table_options, d->table_options);
+        message, w, n, d->table_options, w, n, n, w, d->table_options, d->table_options);
     free(message);
     return all;
 }

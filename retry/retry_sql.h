@@ -56,7 +56,8 @@ struct sql_conn; /* each driver has its own */
 struct sql_driver {
     int version; /* SQL_DRIVER_VERSION */
     const char *name;
-    const char *blob, *text, *name_type; /* column types: any bytes, any text, a text of up to 255 characters for keys */
+    /* column types: any bytes, any text, a text of up to 255 or 64 characters for keys */
+    const char *blob, *text, *name_type, *word_type;
     const char *row_key;                 /* definition of the id column and the key of retry_message */
     const char *row_constraint;
     const char *table_options;

@@ -208,6 +208,7 @@ const struct sql_driver sql_driver_sqlite = {
     .blob = "BLOB",
     .text = "TEXT",
     .name_type = "TEXT",
+    .word_type = "TEXT",
     .row_key = "INTEGER PRIMARY KEY",
     .row_constraint = "",
     .table_options = "",

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* --- the broker's part --- */
 
@@ -130,7 +131,8 @@ struct fake_broker *fake_new(void)
     b->options.url = url != NULL ? url : "sqlite:";
     b->options.module_dir = getenv("CJMQ_TEST_MODULE_DIR");
     b->options.dir = mem_printf("%s/retry", b->dir);
-    b->options.broker = mem_printf("10.0.0.1:%d", (int)(clock_mono_ms() % 1000));
+    static int brokers;
+    b->options.broker = mem_printf("10.0.0.1:%d-%d", (int)getpid(), ++brokers); /* all tests share a server */
     b->options.hooks.arg = b;
     b->options.hooks.deliver = deliver;
     b->options.hooks.roll_below = roll_below;
@@ -321,6 +323,11 @@ void fake_wait_settled(struct fake_broker *b)
     WAIT_FOR(stats(b).view_phys == store_durable(b->store) && stats(b).in_flight_rows == 0, "the view stands at %" PRId64 " of %" PRId64
              ", %" PRId64 " in flight, database: %s", stats(b).view_phys, store_durable(b->store), stats(b).in_flight_rows,
              stats(b).database_error.text);
+}
+
+bool fake_is_sqlite(const struct fake_broker *b)
+{
+    return strcmp(b->options.url, "sqlite:") == 0;
 }
 
 /* --- commands --- */

@@ -31,9 +31,10 @@ struct fake_broker {
 
 #define T0 INT64_C(1700000000000)
 
-/* Folder, store, options with short names; nothing runs. The clock stands at T0. */
+/* Folder, store, options; nothing runs. The clock stands at T0. The database is CJMQ_TEST_RETRY_STORE, else sqlite:. */
 struct fake_broker *fake_new(void);
-/* Opens the store anew (as after a crash: without closing the old one, whose lock is released with `crash_store`). */
+bool fake_is_sqlite(const struct fake_broker *b);
+/* Closes the store and opens it anew. */
 void fake_store_reopen(struct fake_broker *b);
 void fake_free(struct fake_broker *b);
 void fake_start(struct fake_broker *b, bool active);

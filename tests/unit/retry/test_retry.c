@@ -25,6 +25,13 @@ static int teardown(void **state)
     return 0;
 }
 
+/* What is done to the file by hand. */
+static void only_sqlite(void)
+{
+    if (!fake_is_sqlite(b))
+        skip();
+}
+
 static void test_retry_timer_is_delivered_when_due_and_not_before(void **state)
 {
     (void)state;
@@ -111,6 +118,7 @@ static void test_retry_rows_survive_a_restart_and_come_once(void **state)
 static void test_retry_appended_and_not_read_is_not_delivered_again(void **state)
 {
     (void)state;
+    only_sqlite();
     /* The append is in the log, the view ends before it reads the op record. */
     fake_start(b, true);
     fake_put_timer(b, "Orders", "shop", 1, 1000);
@@ -189,6 +197,7 @@ static void test_retry_torn_delivery_found_by_the_promoted_slave(void **state)
 static void test_retry_deleted_database_is_built_anew(void **state)
 {
     (void)state;
+    only_sqlite();
     fake_start(b, true);
     for (int i = 0; i < 20; i++)
         fake_put_timer(b, "Orders", "shop", i, 1000 + i);
@@ -220,6 +229,7 @@ static void test_retry_deleted_database_is_built_anew(void **state)
 static void test_retry_damaged_database_is_put_aside(void **state)
 {
     (void)state;
+    only_sqlite();
     fake_start(b, true);
     fake_put_timer(b, "Orders", "shop", 1, 1000);
     fake_wait_waiting(b, 1);
@@ -242,6 +252,7 @@ static void test_retry_damaged_database_is_put_aside(void **state)
 static void test_retry_locked_database_delays_and_recovers(void **state)
 {
     (void)state;
+    only_sqlite();
     b->options.database_timeout_ms = 20;
     fake_start(b, true);
     fake_put_timer(b, "Orders", "shop", 1, 1000);
@@ -275,6 +286,46 @@ static void test_retry_locked_database_delays_and_recovers(void **state)
     fake_wait_count(b, "Orders", 0, 1);
     fake_wait_settled(b);
     assert_int_equal(fixture_body_number(fake_record(b, "Orders", 0, 0).body), 1);
+}
+
+static void server(const char *what)
+{
+    char *command = NULL;
+    if (asprintf(&command, "%s %s", getenv("CJMQ_TEST_SERVER_CONTROL"), what) < 0)
+        abort();
+    assert_int_equal(system(command), 0);
+    free(command);
+}
+
+static void test_retry_server_stopped_and_started_again_loses_nothing(void **state)
+{
+    (void)state;
+    if (getenv("CJMQ_TEST_SERVER_CONTROL") == NULL)
+        skip();
+    fake_start(b, true);
+    fake_put_timer(b, "Orders", "shop", 1, 1000);
+    fake_put_timer(b, "Orders", "shop", 2, 2000);
+    fake_wait_waiting(b, 2);
+    fake_clock(b, 1000);
+    fake_wait_count(b, "Orders", 0, 1);
+    fake_wait_settled(b);
+    server("stop");
+    fake_put_timer(b, "Orders", "shop", 3, 2000);
+    fake_wait_database(b, false);
+    struct errbuf eb = {{0}};
+    assert_true(retry_accepts(b->retry, SLICE_LIT("shop"), &eb));
+    fake_clock(b, 3000);
+    assert_int_equal(fake_queue_count(b, "Orders", 0), 1);
+    server("start");
+    struct retry_stats s = {0};
+    for (int64_t ms = 3000; !s.database_up; usleep(10000)) {
+        fake_clock(b, ms += 100);
+        retry_stats(b->retry, &s);
+        assert_true(ms < 1000000);
+    }
+    fake_wait_count(b, "Orders", 0, 3);
+    fake_wait_settled(b);
+    fake_wait_waiting(b, 0);
 }
 
 static void test_retry_log_that_lost_its_end_rebuilds_the_view(void **state)
@@ -700,6 +751,7 @@ int main(void)
         TEST(test_retry_deleted_database_is_built_anew),
         TEST(test_retry_damaged_database_is_put_aside),
         TEST(test_retry_locked_database_delays_and_recovers),
+        TEST(test_retry_server_stopped_and_started_again_loses_nothing),
         TEST(test_retry_log_that_lost_its_end_rebuilds_the_view),
         TEST(test_retry_refused_append_is_tried_again),
         TEST(test_retry_bad_row_goes_to_the_dead_letters_and_delays_no_other),
