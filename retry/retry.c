@@ -152,7 +152,7 @@ static int upkeep(struct retry *r, struct errbuf *eb)
     int rc = 0;
     if (now >= r->offsets_ms) {
         r->offsets_ms = now + UPKEEP_MS;
-        rc = r->active ? view_purge(r, eb) : 0;
+        rc = view_purge(r, eb);
         if (rc == 0 && r->offsets_stale)
             rc = view_offsets(r, eb);
         r->offsets_stale = r->offsets_stale && rc != 0;
@@ -239,7 +239,7 @@ static void *retry_main(void *arg)
         if (pause > 0)
             nanosleep(&(struct timespec){.tv_nsec = pause * 1000000}, NULL);
         sleep_ms(r, wait - pause);
-        atomic_store(&r->woken, false);
+        r->was_woken = atomic_exchange(&r->woken, false);
     }
     jobs_close(&r->jobs);
     return NULL;

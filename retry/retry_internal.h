@@ -27,6 +27,7 @@ struct view {
     unsigned count, capacity;
     unsigned queues_seen; /* of the store, when they were listed last */
     unsigned listed;      /* during the listing */
+    unsigned steps_unlisted;
     int64_t phys;         /* all internal records below it are in the view */
     struct retry_row_memory memory;
 };
@@ -68,6 +69,7 @@ struct retry {
     bool offsets_stale;
     int64_t skip[RETRY_LEVELS_MAX]; /* delivered by another program below it */
     bool skip_pending;              /* rows below may still be there */
+    bool was_woken; /* since the round before */
     struct job *jobs; /* oldest first */
 
     /* --- any thread --- */

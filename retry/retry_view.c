@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { READ_MESSAGES = 128, READ_BYTES = 1 << 20, PURGE_ROWS = 256 };
+enum { READ_MESSAGES = 128, READ_BYTES = 1 << 20, PURGE_ROWS = 256, UNLISTED_MAX = 8 };
 
 enum source_kind { SOURCE_ROWS, SOURCE_OPS };
 
@@ -151,6 +151,16 @@ static void list_sources(struct retry *r)
     r->view.listed = 0;
     store_each_queue(r->store, SLICE_NULL, on_queue, r);
     r->view.queues_seen = r->view.listed;
+    r->view.steps_unlisted = 0;
+}
+
+/* Whether queues may be new that this step has to know: somebody said so, or there are op records, which may speak of rows in
+ * them. A broker has many queues, and busy ones move the log's end all the time. */
+static bool must_list(struct retry *r)
+{
+    const struct view_source *ops = source_lookup(&r->view, SLICE_LIT(RETRY_TOPIC_OP), 0);
+    return r->was_woken || r->view.queues_seen == 0 || ++r->view.steps_unlisted >= UNLISTED_MAX ||
+           (ops != NULL && ops->queue != NULL && store_queue_max(ops->queue) > ops->next);
 }
 
 /* --- reading --- */
@@ -442,7 +452,8 @@ int view_step(struct retry *r, bool *more, struct errbuf *eb)
     *more = false;
     if (end == v->phys)
         return 0;
-    list_sources(r);
+    if (must_list(r))
+        list_sources(r);
     for (unsigned i = 0; i < v->count; i++)
         source_fill(r, v->sources[i]);
     if (has_records(v, end)) {

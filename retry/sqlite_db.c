@@ -39,7 +39,9 @@ static int fail(struct sql_conn *c, const char *doing, struct errbuf *eb)
         err = ERR_CORRUPT;
     else if (code == SQLITE_TOOBIG)
         err = ERR_TOOBIG;
-    return errbuf_set(eb, err, "%s: cannot %s: %s", c->path, doing, c->db == NULL ? "out of memory" : sqlite3_errmsg(c->db));
+    int e = code == SQLITE_IOERR || code == SQLITE_CANTOPEN ? sqlite3_system_errno(c->db) : 0;
+    return errbuf_set(eb, err, "%s: cannot %s: %s%s%s", c->path, doing,
+                      c->db == NULL ? "out of memory" : sqlite3_errmsg(c->db), e == 0 ? "" : ": ", e == 0 ? "" : strerror(e));
 }
 
 static void conn_close(struct sql_conn *c)
@@ -82,7 +84,7 @@ static int set_up(struct sql_conn *c, const struct sql_options *o, struct errbuf
         return fail(c, "open", eb);
     sqlite3_busy_timeout(c->db, (int)(o->timeout_ms > INT32_MAX ? INT32_MAX : o->timeout_ms));
     char *sql = mem_printf("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY; "
-                           "PRAGMA journal_size_limit=67108864; PRAGMA wal_autocheckpoint=4000; PRAGMA cache_size=-%" PRId64 ";",
+                           "PRAGMA journal_size_limit=134217728; PRAGMA wal_autocheckpoint=16000; PRAGMA cache_size=-%" PRId64 ";",
                            o->cache_kib > 0 ? o->cache_kib : INT64_C(2000));
     int rc = conn_exec(c, sql, eb);
     free(sql);

@@ -1,6 +1,6 @@
 /* bench_retry.c - what a row costs while few or many others wait: to come in, to be found due, delivered and removed.
  *
- * bench_retry [ROWS [APPS [BODY_BYTES [DUE_ROWS]]]]: for 10 thousand, 100 thousand ... up to ROWS rows that wait for an hour, over
+ * bench_retry [ROWS [APPS [BODY_BYTES [DUE_ROWS [scatter]]]]]: for 10 thousand, 100 thousand ... up to ROWS rows that wait for an hour, over
  * APPS apps: DUE_ROWS more come in, fall due and are delivered. The database is CJMQ_TEST_RETRY_STORE, else SQLite; the store and
  * it lie under $TMPDIR. Prints one line per size. */
 #include "base/clock.h"
@@ -29,6 +29,7 @@ struct bench {
     struct retry *retry;
     struct retry_options options;
     unsigned apps;
+    bool scatter; /* due times in no order; else as they come with fixed delays */
     size_t body_bytes;
     char *body;
     int64_t now_ms;
@@ -103,7 +104,7 @@ static void put(struct bench *b, int64_t first, int64_t count, int64_t due_ms)
         m.born_host.in4.sin_family = m.store_host.in4.sin_family = AF_INET;
         m.properties = slice_of(p, (size_t)snprintf(p, sizeof p, "UNIQ_KEY\001%032" PRId64 "\002KEYS\001k%" PRId64 "\002REAL_TOPIC\001Topic%"
                                                     PRId64 "\002REAL_QID\0010\002TIMER_OUT_MS\001%" PRId64 "\002CJMQ_RETRY_APP\001app%" PRId64
-                                                    "\002", n, n, n % 20, due_ms + n * 7919 % 60000, n % b->apps));
+                                                    "\002", n, n, n % 20, due_ms + (b->scatter ? n * 7919 % 60000 : n % 1000000000 / 20), n % b->apps));
         if (append_batch_add(b->batch, q, &m, false) < 0)
             die("batch", "full");
         if (append_batch_count(b->batch) == 500 || i + 1 == count) {
@@ -197,7 +198,8 @@ static void start(struct bench *b)
 
 int main(int argc, char **argv)
 {
-    struct bench b = {.apps = argc > 2 ? (unsigned)atoi(argv[2]) : 1000, .body_bytes = argc > 3 ? (size_t)atoi(argv[3]) : 512};
+    struct bench b = {.apps = argc > 2 ? (unsigned)atoi(argv[2]) : 1000, .body_bytes = argc > 3 ? (size_t)atoi(argv[3]) : 512,
+                      .scatter = argc > 5};
     int64_t most = argc > 1 ? atoll(argv[1]) : 1000000, due = argc > 4 ? atoll(argv[4]) : 10000;
     start(&b);
     int64_t waiting = 0;

@@ -143,8 +143,10 @@ struct fake_broker *fake_new(void)
 
 void fake_store_reopen(struct fake_broker *b)
 {
-    append_batch_free(b->batch);
-    store_close(b->store);
+    if (b->store != NULL) {
+        append_batch_free(b->batch);
+        store_close(b->store);
+    }
     b->store = open_store(b->dir);
     b->batch = append_batch_new(b->store, 3 << 20);
 }
