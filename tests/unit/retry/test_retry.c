@@ -2,6 +2,7 @@
 #include "retry_fixture.h"
 
 #include "base/clock.h"
+#include "store/replica.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -194,6 +195,41 @@ static void test_retry_torn_delivery_found_by_the_promoted_slave(void **state)
     assert_int_equal(numbers[1], 2);
 }
 
+static void test_retry_promoted_waits_until_it_has_read_what_its_master_wrote(void **state)
+{
+    (void)state;
+    fake_start(b, false);
+    int64_t id = fake_put_timer(b, "Orders", "shop", 1, 10);
+    fake_wait_waiting(b, 1);
+    fake_clock(b, 100);
+    store_replication_wait(b->store, true); /* the master's op record is here, but not durable yet */
+    struct message op = {.topic = SLICE_LIT(RETRY_TOPIC_OP)};
+    char body[32];
+    op.body = slice_of(body, (size_t)snprintf(body, sizeof body, "done %lld\n", (long long)id));
+    op.born_host.in4.sin_family = op.store_host.in4.sin_family = AF_INET;
+    pthread_mutex_lock(&b->lock);
+    append_batch_clear(b->batch);
+    append_batch_add(b->batch, store_queue_find_or_create(b->store, op.topic, 0), &op, false);
+    assert_int_equal(store_append(b->store, b->batch, NULL), 0);
+    pthread_mutex_unlock(&b->lock);
+    retry_set_active(b->retry, true);
+    struct retry_query q = fake_query(RETRY_STATS);
+    for (int i = 0; i < 5; i++) /* each answer is a round of the thread */
+        assert_int_equal(fake_command(b, &q, NULL), 1);
+    struct retry_stats s;
+    retry_stats(b->retry, &s);
+    assert_true(s.active);
+    assert_false(s.caught_up);
+    assert_int_equal(b->groups, 0);
+    store_set_replicated(b->store, store_written(b->store));
+    retry_wake(b->retry);
+    fake_wait_caught_up(b);
+    fake_wait_waiting(b, 0);
+    fake_wait_settled(b);
+    assert_int_equal(b->rows, 0);
+    store_replication_wait(b->store, false);
+}
+
 static void test_retry_deleted_database_is_built_anew(void **state)
 {
     (void)state;
@@ -263,7 +299,7 @@ static void test_retry_locked_database_delays_and_recovers(void **state)
     FILE *shell = popen(command, "w");
     free(command);
     assert_non_null(shell);
-    fprintf(shell, "BEGIN IMMEDIATE;\n");
+    fprintf(shell, ".timeout 10000\nBEGIN IMMEDIATE;\n");
     fflush(shell);
     int64_t ms = 100;
     struct retry_stats s = {.database_up = true};
@@ -748,6 +784,7 @@ int main(void)
         TEST(test_retry_appended_and_not_read_is_not_delivered_again),
         TEST(test_retry_torn_delivery_is_found_and_finished),
         TEST(test_retry_torn_delivery_found_by_the_promoted_slave),
+        TEST(test_retry_promoted_waits_until_it_has_read_what_its_master_wrote),
         TEST(test_retry_deleted_database_is_built_anew),
         TEST(test_retry_damaged_database_is_put_aside),
         TEST(test_retry_locked_database_delays_and_recovers),
