@@ -409,7 +409,7 @@ bool retry_accepts(struct retry *r, struct slice app, struct errbuf *eb)
     rows = retry_apps_rows(r->apps, app);
     if (rows < r->opt.app_rows_max)
         return true;
-    errbuf_format(eb, "no more delayed messages of %.*s are taken: %" PRId64 " wait on this broker, retryAppRowsMax=%" PRId64,
+    errbuf_format(eb, "no more delayed messages of %.*s are taken: %" PRId64 " wait on this broker, retryRowsPerAppMax=%" PRId64,
                   SLICE_ARG(app), rows, r->opt.app_rows_max);
     return false;
 }

@@ -8,10 +8,10 @@
 # with. test: what tests/run.sh needs besides.
 # Java and Go are not among them: without them the interoperability tests are skipped.
 
-build="gcc libc6-dev cmake ninja-build pkg-config libev-dev libcjson-dev libsqlite3-dev zlib1g-dev libtelnet-dev uthash-dev"
+build="gcc libc6-dev cmake ninja-build pkg-config libev-dev libcjson-dev libsqlite3-dev zlib1g-dev libtelnet-dev uthash-dev libpq-dev libmariadb-dev"
 demo="telnet expect"
 hosts="iproute2"
-test="libcmocka-dev clang-14 libclang-rt-14-dev telnet expect python3 iproute2"
+test="libcmocka-dev clang-14 libclang-rt-14-dev telnet expect python3 iproute2 postgresql mariadb-server"
 
 usage() {
     echo "Usage: scripts/packages.sh [--list] build|demo|hosts|test ..." >&2

@@ -31,7 +31,7 @@ failures=() skipped=()
 # What CMake and ctest are told apart from the preset.
 configure_args() {
     case $1 in
-        tsan) echo "-DCJMQ_FOLDERS=base;remoting;store;cluster;telnet;client;replication" ;;
+        tsan) echo "-DCJMQ_FOLDERS=base;remoting;store;cluster;telnet;client;replication;retry" ;;
     esac
 }
 

@@ -510,7 +510,7 @@ static void test_retry_bounds_refuse_with_the_setting(void **state)
     fake_put_timer(b, "Orders", "shop", 2, 100000);
     fake_wait_waiting(b, 2);
     assert_false(retry_accepts(b->retry, SLICE_LIT("shop"), &eb));
-    assert_non_null(strstr(eb.text, "retryAppRowsMax=2"));
+    assert_non_null(strstr(eb.text, "retryRowsPerAppMax=2"));
     assert_true(retry_accepts(b->retry, SLICE_LIT("bank"), &eb));
     fake_put_timer(b, "Orders", "bank", 3, 100000);
     fake_wait_waiting(b, 3);
