@@ -107,6 +107,8 @@ static int fail_text(unsigned code, const char *text, const char *doing, struct 
         err = ERR_CONNECT;
     else if (code == ER_LOCK_WAIT_TIMEOUT || code == ER_LOCK_DEADLOCK)
         err = ERR_STATE;
+    else if (code == ER_DUP_ENTRY)
+        err = ERR_CONFLICT;
     else if (code == ER_NO_SPACE || code == ER_FULL)
         err = ERR_NOSPC;
     return errbuf_set(eb, err, "MySQL: cannot %s: %s (%u)", doing, text, code);
@@ -351,6 +353,7 @@ const struct sql_driver cjmq_retry_driver = {
     .row_key = "BIGINT NOT NULL",
     .row_constraint = ", PRIMARY KEY (broker, id)",
     .table_options = " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
+    .dead_index = "(broker, state, due_ms)",
     .open = conn_open,
     .close = conn_close,
     .exec = conn_exec,

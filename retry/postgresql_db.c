@@ -30,6 +30,8 @@ static int fail(struct sql_conn *c, const PGresult *res, const char *doing, stru
         err = ERR_CONNECT;
     else if (code != NULL && strcmp(code, "53100") == 0)
         err = ERR_NOSPC;
+    else if (code != NULL && strcmp(code, "23505") == 0)
+        err = ERR_CONFLICT;
     else if (code != NULL && (strncmp(code, "55", 2) == 0 || strcmp(code, "57014") == 0))
         err = ERR_STATE;
     if (text == NULL || *text == '\0')
@@ -69,10 +71,12 @@ static int set_up(struct sql_conn *c, const struct sql_options *o, struct errbuf
 static int conn_open(const struct sql_options *o, struct sql_conn **out, struct errbuf *eb)
 {
     struct sql_conn *c = mem_zalloc(sizeof *c);
-    char seconds[24];
+    char seconds[24], patience_ms[24];
     snprintf(seconds, sizeof seconds, "%lld", (long long)(o->timeout_ms + 999) / 1000);
-    const char *const names[] = {"dbname", "connect_timeout", "client_encoding", "application_name", "keepalives_idle", NULL};
-    const char *const values[] = {o->url, seconds, "UTF8", "cjmq", "30", NULL};
+    snprintf(patience_ms, sizeof patience_ms, "%lld", (long long)o->timeout_ms * 10);
+    const char *const names[] = {"dbname", "connect_timeout", "client_encoding", "application_name", "keepalives_idle",
+                                 "keepalives_interval", "keepalives_count", "tcp_user_timeout", NULL};
+    const char *const values[] = {o->url, seconds, "UTF8", "cjmq", "10", "5", "3", patience_ms, NULL};
     c->pg = PQconnectdbParams(names, values, 1);
     PQsetNoticeReceiver(c->pg, ignore_notice, NULL);
     int rc = PQstatus(c->pg) == CONNECTION_OK ? set_up(c, o, eb) : fail(c, NULL, "connect", eb);
@@ -283,6 +287,7 @@ const struct sql_driver cjmq_retry_driver = {
     .row_key = "BIGINT NOT NULL",
     .row_constraint = ", PRIMARY KEY (broker, id)",
     .table_options = "",
+    .dead_index = "(broker, due_ms) WHERE state = 'DEAD'",
     .open = conn_open,
     .close = conn_close,
     .exec = conn_exec,

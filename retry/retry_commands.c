@@ -1,8 +1,7 @@
 /* retry_commands.c - what operators ask and change.
  *
- * A change is a job: it takes the ids of the rows concerned in portions, in the order of their ids, and hands an op record with
- * who and when to the broker for each; the next portion waits until that is appended. Rows that come while it runs are left
- * alone. The view applies the op records like any others, on every broker of the group.
+ * A change is a job: it takes the ids of the rows concerned, and hands an op record with who and when to the broker for each portion
+ * of them; the next portion waits until that is appended. Rows that come while it runs are left alone. The view applies the op records like any others, on every broker of the group.
  * Threads: the retry thread. */
 #define LOG_COMPONENT "retry"
 #include "retry/retry_internal.h"
@@ -17,9 +16,9 @@
 #include <string.h>
 #include <time.h>
 
-enum { LIST_DEFAULT = 100, LIST_MAX = 10000, PORTION = 500, STATS_APPS_MAX = 200, BODY_SHOWN_MAX = 4096 };
+enum { LIST_DEFAULT = 100, LIST_MAX = 10000, PORTION = 500, CHANGE_ROWS_MAX = 1000000, STATS_APPS_MAX = 200, BODY_SHOWN_MAX = 4096 };
 
-enum job_state { JOB_NEW, JOB_PORTION, JOB_WAITING };
+enum job_state { JOB_NEW, JOB_WAITING };
 
 struct job {
     struct retry_query q; /* slices owned in memory */
@@ -27,10 +26,9 @@ struct job {
     retry_command_done_fn done;
     void *arg;
     enum job_state state;
-    int64_t after_id, up_to_id;
-    int64_t rows;
-    int64_t portion[PORTION];
-    unsigned portion_count;
+    int64_t *ids; /* owned: the rows concerned */
+    unsigned id_count, id_capacity, id_next;
+    unsigned portion; /* of them, the first so many after id_next are handed out */
     int answered_err;
     bool answered;
     struct job *next;
@@ -73,6 +71,7 @@ static void job_finish(struct job **jobs, struct job *j, int err, struct slice t
     *at = j->next;
     j->done(j->arg, err, text, rows);
     free(j->memory);
+    free(j->ids);
     free(j);
 }
 
@@ -209,13 +208,7 @@ static int show_row(void *arg, const struct retry_row *row)
 
 static struct retry_filter filter_of(const struct retry_query *q)
 {
-    struct retry_filter f = {.id = q->id, .topic = q->topic, .app = q->app, .state = q->state,
-                             .due_before_ms = q->due_before_ms, .after_id = -1, .up_to_id = INT64_MAX};
-    if (q->id >= 0) {
-        f.after_id = q->id - 1;
-        f.up_to_id = q->id;
-    }
-    return f;
+    return (struct retry_filter){.topic = q->topic, .app = q->app, .state = q->state, .due_before_ms = q->due_before_ms};
 }
 
 static int ask_list(struct retry *r, struct job *j, struct errbuf *eb)
@@ -223,12 +216,12 @@ static int ask_list(struct retry *r, struct job *j, struct errbuf *eb)
     struct listing l = {.now_ms = clock_wall_ms()};
     struct retry_filter f = filter_of(&j->q);
     unsigned limit = j->q.limit == 0 ? LIST_DEFAULT : j->q.limit > LIST_MAX ? LIST_MAX : j->q.limit;
-    int rc = retry_db_list(r->db, &f, false, limit, list_row, &l, eb);
+    int rc = retry_db_list(r->db, &f, limit, list_row, &l, eb);
     if (rc == 0) {
         if (l.rows == 0)
             buf_append_str(&l.out, "no rows\n");
-        else if (l.rows == (int64_t)limit)
-            buf_printf(&l.out, "%u rows shown, which is the limit\n", limit);
+        else if (l.rows >= (int64_t)limit)
+            buf_printf(&l.out, "%" PRId64 " rows are shown, which is the limit\n", l.rows);
         job_finish(&r->jobs, j, 0, buf_slice(&l.out), l.rows);
     }
     buf_fini(&l.out);
@@ -332,11 +325,30 @@ static const char *verb_word(enum retry_verb v)
     return v == RETRY_REQUEUE ? "requeue" : v == RETRY_DELAY ? "delay" : "drop";
 }
 
-static int portion_row(void *arg, const struct retry_row *row)
+static void add_id(void *arg, int64_t id)
 {
     struct job *j = arg;
-    j->portion[j->portion_count++] = row->id;
-    return 0;
+    if (j->id_count >= CHANGE_ROWS_MAX)
+        return;
+    if (j->id_count == j->id_capacity) {
+        j->id_capacity = j->id_capacity == 0 ? 256 : 2 * j->id_capacity;
+        j->ids = mem_realloc(j->ids, j->id_capacity * sizeof *j->ids);
+    }
+    j->ids[j->id_count++] = id;
+}
+
+static void add_brief(void *arg, const struct retry_brief *b)
+{
+    add_id(arg, b->id);
+}
+
+static int collect_ids(struct retry *r, struct job *j, struct errbuf *eb)
+{
+    struct retry_filter f = filter_of(&j->q);
+    if (j->q.id < 0)
+        return retry_db_ids(r->db, &f, CHANGE_ROWS_MAX, add_id, j, eb);
+    int rc = retry_db_brief(r->db, j->q.id, add_brief, j, eb);
+    return rc == ERR_NOTFOUND ? 0 : rc;
 }
 
 static void put_property(struct buf *out, const char *name, struct slice value)
@@ -354,12 +366,14 @@ static void hand_out_portion(struct retry *r, struct job *j)
 {
     struct buf body = {0}, properties = {0};
     int64_t now = clock_wall_ms();
+    const int64_t *ids = j->ids + j->id_next;
     char at[24];
+    j->portion = j->id_count - j->id_next < PORTION ? j->id_count - j->id_next : PORTION;
     snprintf(at, sizeof at, "%" PRId64, now);
     if (j->q.verb == RETRY_DROP)
-        retry_op_print_done(&body, j->portion, j->portion_count);
+        retry_op_print_done(&body, ids, j->portion);
     else
-        retry_op_print_due(&body, j->q.verb == RETRY_DELAY ? j->q.due_ms : now, j->portion, j->portion_count);
+        retry_op_print_due(&body, j->q.verb == RETRY_DELAY ? j->q.due_ms : now, ids, j->portion);
     put_property(&properties, RETRY_OP_WHO, j->q.who);
     put_property(&properties, RETRY_OP_PEER, j->q.peer);
     put_property(&properties, RETRY_OP_VERB, slice_str(verb_word(j->q.verb)));
@@ -369,83 +383,66 @@ static void hand_out_portion(struct retry *r, struct job *j)
     out_op(r, &body, &properties, j);
 }
 
-static int change_count(struct retry *r, struct job *j, struct errbuf *eb)
-{
-    struct retry_filter f = filter_of(&j->q);
-    int64_t rows = 0;
-    int rc = retry_db_count(r->db, &f, &rows, eb);
-    if (rc != 0)
-        return rc;
-    char text[128];
-    int len = snprintf(text, sizeof text, "%" PRId64 " rows are concerned by this %s\n", rows, verb_word(j->q.verb));
-    if (rows == 0 && j->q.id >= 0)
-        job_fail(&r->jobs, j, ERR_NOTFOUND, "there is no such row: it was delivered, or never was");
-    else
-        job_finish(&r->jobs, j, 0, slice_of(text, (size_t)len), rows);
-    return 0;
-}
-
-static int change_finished(struct retry *r, struct job *j)
+static void change_counted(struct retry *r, struct job *j)
 {
     char text[128];
-    int len = snprintf(text, sizeof text, "%s: %" PRId64 " rows\n", verb_word(j->q.verb), j->rows);
-    log_info("operator's change verb=%s rows=%" PRId64 " id=%" PRId64 " topic=%.*s app=%.*s user=%.*s peer=%.*s", verb_word(j->q.verb),
-             j->rows, j->q.id, SLICE_ARG(j->q.topic), SLICE_ARG(j->q.app), SLICE_ARG(j->q.who), SLICE_ARG(j->q.peer));
-    if (j->rows == 0 && j->q.id >= 0)
-        job_fail(&r->jobs, j, ERR_NOTFOUND, "there is no such row: it was delivered, or never was");
-    else
-        job_finish(&r->jobs, j, 0, slice_of(text, (size_t)len), j->rows);
-    return 0;
+    int len = snprintf(text, sizeof text, "%u rows are concerned by this %s%s\n", j->id_count, verb_word(j->q.verb),
+                       j->id_count == CHANGE_ROWS_MAX ? ", and there are more: repeat it then" : "");
+    job_finish(&r->jobs, j, 0, slice_of(text, (size_t)len), j->id_count);
 }
 
-static int change_portion(struct retry *r, struct job *j, struct errbuf *eb)
+static void change_finished(struct retry *r, struct job *j)
 {
-    struct retry_filter f = filter_of(&j->q);
-    if (j->after_id > f.after_id)
-        f.after_id = j->after_id;
-    if (j->up_to_id < f.up_to_id)
-        f.up_to_id = j->up_to_id;
-    j->portion_count = 0;
-    int rc = retry_db_list(r->db, &f, true, PORTION, portion_row, j, eb);
+    char text[128];
+    int len = snprintf(text, sizeof text, "%s: %u rows\n", verb_word(j->q.verb), j->id_count);
+    log_info("operator's change verb=%s rows=%u id=%" PRId64 " topic=%.*s app=%.*s user=%.*s peer=%.*s", verb_word(j->q.verb),
+             j->id_count, j->q.id, SLICE_ARG(j->q.topic), SLICE_ARG(j->q.app), SLICE_ARG(j->q.who), SLICE_ARG(j->q.peer));
+    job_finish(&r->jobs, j, 0, slice_of(text, (size_t)len), j->id_count);
+}
+
+static int change_begin(struct retry *r, struct job *j, struct errbuf *eb)
+{
+    if (!r->active) {
+        job_fail(&r->jobs, j, ERR_STATE, "this broker is a slave; change rows on the master of its group");
+        return 0;
+    }
+    if (!r->caught_up) {
+        job_fail(&r->jobs, j, ERR_AGAIN, "the retry database is behind the log; try again in a moment");
+        return 0;
+    }
+    int rc = collect_ids(r, j, eb);
     if (rc != 0)
         return rc;
-    if (j->portion_count == 0)
-        return change_finished(r, j);
-    j->after_id = j->portion[j->portion_count - 1];
-    hand_out_portion(r, j);
+    if (j->id_count == 0 && j->q.id >= 0)
+        job_fail(&r->jobs, j, ERR_NOTFOUND, "there is no such row: it was delivered, or never was");
+    else if (!j->q.confirmed)
+        change_counted(r, j);
+    else if (j->id_count == 0)
+        change_finished(r, j);
+    else
+        hand_out_portion(r, j);
     return 0;
 }
 
 static int change_run(struct retry *r, struct job *j, struct errbuf *eb)
 {
-    if (j->state == JOB_WAITING) {
-        if (!j->answered)
-            return 0;
-        if (j->answered_err != 0) {
-            char text[192];
-            snprintf(text, sizeof text, "the change could not be appended to the log: %s; %" PRId64 " rows are changed",
-                     err_text(j->answered_err), j->rows);
-            job_fail(&r->jobs, j, j->answered_err, text);
-            return 0;
-        }
-        j->rows += j->portion_count;
-        j->state = JOB_PORTION;
-    } else if (j->state == JOB_NEW) {
-        if (!r->active) {
-            job_fail(&r->jobs, j, ERR_STATE, "this broker is a slave; change rows on the master of its group");
-            return 0;
-        }
-        if (!r->caught_up) {
-            job_fail(&r->jobs, j, ERR_AGAIN, "the retry database is behind the log; try again in a moment");
-            return 0;
-        }
-        if (!j->q.confirmed)
-            return change_count(r, j, eb);
-        j->after_id = -1;
-        j->up_to_id = r->view.phys;
-        j->state = JOB_PORTION;
+    if (j->state == JOB_NEW)
+        return change_begin(r, j, eb);
+    if (!j->answered)
+        return 0;
+    if (j->answered_err != 0) {
+        char text[192];
+        snprintf(text, sizeof text, "the change could not be appended to the log: %s; %u of %u rows are changed",
+                 err_text(j->answered_err), j->id_next, j->id_count);
+        job_fail(&r->jobs, j, j->answered_err, text);
+        return 0;
     }
-    return change_portion(r, j, eb);
+    j->id_next += j->portion;
+    if (j->id_next == j->id_count)
+        change_finished(r, j);
+    else
+        hand_out_portion(r, j);
+    return 0;
 }
 
 /* --- running --- */

@@ -42,10 +42,11 @@ struct retry_db {
 #define SELECT_ROW_SHORT "SELECT " COLUMNS_BUT_BODY "'' FROM retry_message "
 #define SELECT_BRIEF "SELECT id, app, topic, state, due_ms, bytes FROM retry_message "
 #define WAITING "state = 'WAITING'"
-#define FILTER                                                                                                   \
-    "WHERE broker = ? AND id > ? AND id <= ? AND (? = -1 OR id = ?) AND (? = '' OR topic = ?) AND (? = '' OR app = ?) " \
-    "AND (? = '' OR state = ?) AND (? = 0 OR due_ms < ?) "
-enum { FILTER_VALUES = 13 };
+/* Of one app: its part of the index. Of all: in the order of ids, whatever the state. */
+#define FILTER_REST "AND (? = '' OR topic = ?) AND (? = 0 OR due_ms < ?) "
+#define FILTER_APP "WHERE broker = ? AND state = ? AND app = ? " FILTER_REST
+#define FILTER_STATE "WHERE broker = ? AND state = ? " FILTER_REST
+#define FILTER_ANY "WHERE broker = ? AND (? = '' OR state = ?) " FILTER_REST
 
 /* X(slot, sql) */
 #define STATEMENTS(X)                                                                                                   \
@@ -73,9 +74,10 @@ enum { FILTER_VALUES = 13 };
     X(ST_BELOW, SELECT_BRIEF "WHERE broker = ? AND delay_level = ? AND source_offset < ? AND " WAITING                    \
                              " ORDER BY source_offset LIMIT ?")                                                           \
     X(ST_DEAD, SELECT_BRIEF "WHERE broker = ? AND state = 'DEAD' AND due_ms < ? ORDER BY due_ms LIMIT ?")                 \
-    X(ST_COUNT, "SELECT count(*) FROM retry_message " FILTER)                                                            \
-    X(ST_LIST_BY_ID, SELECT_ROW_SHORT FILTER "ORDER BY id LIMIT ?")                                                       \
-    X(ST_LIST_BY_DUE, SELECT_ROW_SHORT FILTER "ORDER BY due_ms, id LIMIT ?")                                              \
+    X(ST_IDS_APP, "SELECT id FROM retry_message " FILTER_APP "LIMIT ?")                                                   \
+    X(ST_IDS_STATE, "SELECT id FROM retry_message " FILTER_STATE "LIMIT ?")                                               \
+    X(ST_LIST_APP, SELECT_ROW_SHORT FILTER_APP "ORDER BY due_ms, id LIMIT ?")                                             \
+    X(ST_LIST_ANY, SELECT_ROW_SHORT FILTER_ANY "ORDER BY id LIMIT ?")                                                     \
     X(ST_CHANGE_INSERT, "INSERT INTO retry_change (broker, op_id, at_ms, who, peer, verb, message_count) "               \
                         "VALUES (?, ?, ?, ?, ?, ?, ?)")                                                                   \
     X(ST_CHANGE_DELETE, "DELETE FROM retry_change WHERE broker = ? AND op_id = ?")                                        \
@@ -240,7 +242,7 @@ static char *schema_sql(const struct sql_driver *d)
     char *all = mem_printf(
         "%s"
         "CREATE INDEX IF NOT EXISTS retry_message_app ON retry_message (broker, state, app, due_ms, id, bytes, topic);"
-        "CREATE INDEX IF NOT EXISTS retry_message_due ON retry_message (broker, state, due_ms);"
+        "CREATE INDEX IF NOT EXISTS retry_message_dead ON retry_message %s;"
         "CREATE INDEX IF NOT EXISTS retry_message_level ON retry_message (broker, delay_level, source_offset);"
         "CREATE TABLE IF NOT EXISTS retry_position (broker %s NOT NULL, topic %s NOT NULL, queue_id INTEGER NOT NULL, "
         "next_offset BIGINT NOT NULL, last_phys BIGINT NOT NULL, last_store_ms BIGINT NOT NULL, last_crc BIGINT NOT NULL, "
@@ -248,7 +250,7 @@ static char *schema_sql(const struct sql_driver *d)
         "CREATE TABLE IF NOT EXISTS retry_change (broker %s NOT NULL, op_id BIGINT NOT NULL, at_ms BIGINT NOT NULL, "
         "who %s NOT NULL, peer %s NOT NULL, verb %s NOT NULL, message_count BIGINT NOT NULL, PRIMARY KEY (broker, op_id))%s;"
         "CREATE TABLE IF NOT EXISTS retry_schema (version INTEGER NOT NULL PRIMARY KEY)%s",
-        message, w, n, d->table_options, w, n, n, w, d->table_options, d->table_options);
+        message, d->dead_index, w, n, d->table_options, w, n, n, w, d->table_options, d->table_options);
     free(message);
     return all;
 }
@@ -625,31 +627,65 @@ int retry_db_dead(struct retry_db *db, int64_t before_ms, unsigned limit, void (
 
 /* --- operators --- */
 
-static void filter_values(const struct retry_db *db, const struct retry_filter *f, struct sql_value *v)
+/* Values of the end of each filter; returns how many. */
+static unsigned filter_rest(const struct retry_filter *f, unsigned limit, struct sql_value *v)
 {
-    struct sql_value state = f->state < 0 ? word("") : word(state_words[f->state]);
-    const struct sql_value all[FILTER_VALUES] = {
-        broker_of(db), sql_int(f->after_id), sql_int(f->up_to_id), sql_int(f->id), sql_int(f->id), sql_text(f->topic),
-        sql_text(f->topic), sql_text(f->app), sql_text(f->app), state, state, sql_int(f->due_before_ms),
-        sql_int(f->due_before_ms)};
+    const struct sql_value all[] = {sql_text(f->topic), sql_text(f->topic), sql_int(f->due_before_ms), sql_int(f->due_before_ms),
+                                    sql_int(limit)};
     memcpy(v, all, sizeof all);
+    return sizeof all / sizeof all[0];
 }
 
-int retry_db_count(struct retry_db *db, const struct retry_filter *f, int64_t *out, struct errbuf *eb)
+static bool wants_state(const struct retry_filter *f, enum retry_state state)
 {
-    struct sql_value v[FILTER_VALUES];
-    filter_values(db, f, v);
-    return run(db, ST_COUNT, v, FILTER_VALUES, take_number, out, eb);
+    return f->state < 0 || f->state == (int)state;
 }
 
-int retry_db_list(struct retry_db *db, const struct retry_filter *f, bool by_id, unsigned limit, retry_db_row_fn each, void *arg,
+struct ids_call {
+    void (*each)(void *arg, int64_t id);
+    void *arg;
+};
+
+static int take_id(void *arg, const struct sql_value *v, unsigned count)
+{
+    const struct ids_call *call = arg;
+    assert(count == 1);
+    call->each(call->arg, v[0].i);
+    return 0;
+}
+
+int retry_db_ids(struct retry_db *db, const struct retry_filter *f, unsigned limit, void (*each)(void *arg, int64_t id), void *arg,
+                 struct errbuf *eb)
+{
+    struct ids_call call = {each, arg};
+    int rc = 0;
+    for (int state = RETRY_WAITING; state <= RETRY_DEAD && rc == 0; state++) {
+        struct sql_value v[8] = {broker_of(db), word(state_words[state]), sql_text(f->app)};
+        unsigned n = f->app.len > 0 ? 3 : 2;
+        if (!wants_state(f, state))
+            continue;
+        n += filter_rest(f, limit, v + n);
+        rc = run(db, f->app.len > 0 ? ST_IDS_APP : ST_IDS_STATE, v, n, take_id, &call, eb);
+    }
+    return rc;
+}
+
+int retry_db_list(struct retry_db *db, const struct retry_filter *f, unsigned limit, retry_db_row_fn each, void *arg,
                   struct errbuf *eb)
 {
     struct row_call call = {each, arg};
-    struct sql_value v[FILTER_VALUES + 1];
-    filter_values(db, f, v);
-    v[FILTER_VALUES] = sql_int(limit);
-    return run(db, by_id ? ST_LIST_BY_ID : ST_LIST_BY_DUE, v, FILTER_VALUES + 1, take_row, &call, eb);
+    int rc = 0;
+    if (f->app.len == 0) {
+        struct sql_value state = f->state < 0 ? word("") : word(state_words[f->state]);
+        struct sql_value v[8] = {broker_of(db), state, state};
+        return run(db, ST_LIST_ANY, v, 3 + filter_rest(f, limit, v + 3), take_row, &call, eb);
+    }
+    for (int state = RETRY_WAITING; state <= RETRY_DEAD && rc == 0; state++) {
+        struct sql_value v[8] = {broker_of(db), word(state_words[state]), sql_text(f->app)};
+        if (wants_state(f, state))
+            rc = run(db, ST_LIST_APP, v, 3 + filter_rest(f, limit, v + 3), take_row, &call, eb);
+    }
+    return rc;
 }
 
 int retry_db_change_put(struct retry_db *db, const struct retry_change *c, struct errbuf *eb)

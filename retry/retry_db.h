@@ -98,14 +98,15 @@ int retry_db_dead(struct retry_db *db, int64_t before_ms, unsigned limit, void (
 
 /* --- operators --- */
 struct retry_filter {
-    int64_t id; /* -1: any */
-    struct slice topic, app;
-    int state;
-    int64_t due_before_ms;
-    int64_t after_id, up_to_id; /* ids after_id < id <= up_to_id */
+    struct slice topic, app; /* empty: any */
+    int state;               /* -1: any */
+    int64_t due_before_ms;   /* 0: any */
 };
-int retry_db_count(struct retry_db *db, const struct retry_filter *f, int64_t *out, struct errbuf *eb);
-int retry_db_list(struct retry_db *db, const struct retry_filter *f, bool by_id, unsigned limit, retry_db_row_fn each, void *arg,
+/* Ids of up to `limit` rows of each state; reads an index only. */
+int retry_db_ids(struct retry_db *db, const struct retry_filter *f, unsigned limit, void (*each)(void *arg, int64_t id), void *arg,
+                 struct errbuf *eb);
+/* Rows without their bodies, up to `limit` of each state: of an app those due first, else in the order of their ids. */
+int retry_db_list(struct retry_db *db, const struct retry_filter *f, unsigned limit, retry_db_row_fn each, void *arg,
                   struct errbuf *eb);
 struct retry_change {
     int64_t op_id, at_ms, rows;

@@ -25,6 +25,7 @@ struct job;
 struct view {
     struct view_source **sources; /* owned */
     unsigned count, capacity;
+    unsigned with_records; /* during a step: the first so many of sources */
     unsigned queues_seen; /* of the store, when they were listed last */
     unsigned listed;      /* during the listing */
     unsigned steps_unlisted;

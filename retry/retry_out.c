@@ -669,10 +669,8 @@ static int roll(struct retry *r, struct errbuf *eb)
     int rc = fetched(&c, retry_db_oldest(r->db, o->roll_after_id, below, c.room, collect_row, &c, eb));
     if (c.seen > 0)
         o->roll_after_id = c.last_id;
-    if (rc == 0 && !c.full && c.seen < c.room) {
+    if (rc == 0 && !c.full && c.seen < c.room)
         o->roll_next_ms = clock_mono_ms() + ROLL_PAUSE_MS;
-        o->roll_after_id = -1; /* a dead letter may wait again */
-    }
     hand_out_flights(r, c.flights, c.count);
     return rc;
 }

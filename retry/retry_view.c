@@ -288,6 +288,8 @@ static int apply_due(struct step *st, int64_t id, int64_t due_ms, struct errbuf 
     if (rc != 0)
         return rc;
     struct change gone = st->changes[before];
+    if (gone.state == RETRY_DEAD)
+        st->r->out.roll_after_id = -1; /* it may have to be rolled */
     st->op_rows++;
     note(st, slice_of(gone.app->name, gone.app->name_len), slice_str(gone.topic), RETRY_WAITING, gone.bytes, id, due_ms, 1);
     return retry_db_set_due(st->r->db, id, due_ms, eb);
@@ -351,20 +353,27 @@ static int apply_row(struct step *st, const struct record *rec, struct errbuf *e
                  SLICE_ARG(rec->topic), rec->queue_id, rec->phys_offset, why.text);
         return 0;
     }
-    int rc = retry_db_insert(r->db, &row, eb);
-    if (rc == 0)
-        note(st, row.app, row.topic, row.state, row.bytes, row.id, row.due_ms, 1);
-    return rc;
+    int rc = retry_db_insert(r->db, &row, &why);
+    if (rc != 0)
+        return errbuf_set(eb, rc, "row %" PRId64 " of %" PRId64 " bytes: %.400s", row.id, row.bytes, why.text);
+    note(st, row.app, row.topic, row.state, row.bytes, row.id, row.due_ms, 1);
+    return 0;
 }
 
+/* Of the sources that have a record; most have none, so those come first in the list, and are given up one by one. */
 static struct view_source *lowest_source(struct view *v, int64_t end)
 {
     struct view_source *lowest = NULL;
-    for (unsigned i = 0; i < v->count; i++) {
+    for (unsigned i = 0; i < v->with_records;) {
         struct view_source *s = v->sources[i];
-        if (s->has_record && s->record.phys_offset < end &&
-            (lowest == NULL || s->record.phys_offset < lowest->record.phys_offset))
+        if (!s->has_record || s->record.phys_offset >= end) {
+            v->sources[i] = v->sources[--v->with_records];
+            v->sources[v->with_records] = s;
+            continue;
+        }
+        if (lowest == NULL || s->record.phys_offset < lowest->record.phys_offset)
             lowest = s;
+        i++;
     }
     return lowest;
 }
@@ -438,9 +447,33 @@ static void step_fini(struct step *st)
     free(st->done);
 }
 
-static bool has_records(struct view *v, int64_t end)
+static int begin_anew(struct retry *r, struct errbuf *eb);
+
+/* Somebody changed the tables: a row is there that was not read yet. What the log says counts. */
+static int repair(struct retry *r, const struct errbuf *why, bool *more, struct errbuf *eb)
 {
-    return lowest_source(v, end) != NULL;
+    log_warn("the retry database is not what the log says why=\"%s\" then=\"it is built anew from the log\"", why->text);
+    retry_db_rollback(r->db);
+    *more = true;
+    return begin_anew(r, eb);
+}
+
+static int transaction(struct step *st, int64_t end, bool *more, struct errbuf *eb)
+{
+    struct retry *r = st->r;
+    int rc = retry_db_begin(r->db, eb);
+    if (rc == 0)
+        rc = apply_records(st, end, more, eb);
+    if (rc == 0)
+        rc = save_places(r, eb);
+    if (rc == 0)
+        rc = retry_db_commit(r->db, eb);
+    if (rc != 0)
+        return rc;
+    count_changes(st);
+    for (unsigned i = 0; i < r->view.count; i++)
+        r->view.sources[i]->saved_next = r->view.sources[i]->next;
+    return 0;
 }
 
 int view_step(struct retry *r, bool *more, struct errbuf *eb)
@@ -456,19 +489,17 @@ int view_step(struct retry *r, bool *more, struct errbuf *eb)
         list_sources(r);
     for (unsigned i = 0; i < v->count; i++)
         source_fill(r, v->sources[i]);
-    if (has_records(v, end)) {
-        rc = retry_db_begin(r->db, eb);
-        if (rc == 0)
-            rc = apply_records(&st, end, more, eb);
-        if (rc == 0)
-            rc = save_places(r, eb);
-        if (rc == 0)
-            rc = retry_db_commit(r->db, eb);
-        if (rc == 0)
-            count_changes(&st);
-        for (unsigned i = 0; i < v->count && rc == 0; i++)
-            v->sources[i]->saved_next = v->sources[i]->next;
+    v->with_records = v->count;
+    if (lowest_source(v, end) != NULL) {
+        struct errbuf why = {{0}};
+        rc = transaction(&st, end, more, &why);
         r->offsets_stale = true;
+        if (rc == ERR_CONFLICT) {
+            step_fini(&st);
+            return repair(r, &why, more, eb);
+        }
+        if (rc != 0 && eb != NULL)
+            *eb = why;
     }
     for (unsigned i = 0; i < v->count; i++)
         source_release(v->sources[i]);
@@ -568,7 +599,8 @@ int view_load(struct retry *r, struct errbuf *eb)
                      " then=\"it is built anew from the log\"", r->view.sources[i]->topic, r->view.sources[i]->queue_id,
                      r->view.sources[i]->last_phys);
     }
-    if (rc == 0 && !same)
+    /* Rows without a place to go on from are nobody's. */
+    if (rc == 0 && (!same || r->view.count == 0))
         return begin_anew(r, eb);
     return rc != 0 ? rc : retry_db_groups(r->db, on_group, r, eb);
 }

@@ -37,6 +37,8 @@ static int fail(struct sql_conn *c, const char *doing, struct errbuf *eb)
         err = ERR_STATE;
     else if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
         err = ERR_CORRUPT;
+    else if (code == SQLITE_CONSTRAINT)
+        err = ERR_CONFLICT;
     else if (code == SQLITE_TOOBIG)
         err = ERR_TOOBIG;
     int e = code == SQLITE_IOERR || code == SQLITE_CANTOPEN ? sqlite3_system_errno(c->db) : 0;
@@ -214,6 +216,7 @@ const struct sql_driver sql_driver_sqlite = {
     .row_key = "INTEGER PRIMARY KEY",
     .row_constraint = "",
     .table_options = "",
+    .dead_index = "(broker, due_ms) WHERE state = 'DEAD'",
     .open = conn_open,
     .close = conn_close,
     .exec = conn_exec,

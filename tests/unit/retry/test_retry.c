@@ -306,6 +306,36 @@ static void test_retry_damaged_database_is_put_aside(void **state)
     free(path);
 }
 
+static void test_retry_tables_changed_by_hand_are_built_anew(void **state)
+{
+    (void)state;
+    only_sqlite();
+    fake_start(b, true);
+    for (int i = 0; i < 3; i++)
+        fake_put_timer(b, "Orders", "shop", i, 1000 + i * 1000);
+    fake_wait_waiting(b, 3);
+    fake_clock(b, 1000);
+    fake_wait_count(b, "Orders", 0, 1);
+    fake_wait_waiting(b, 2);
+    fake_wait_settled(b);
+    static const char *const damage[] = {"UPDATE retry_position SET next_offset=0", "DELETE FROM retry_position"};
+    for (int i = 0; i < 2; i++) {
+        fake_stop(b);
+        char *command = NULL;
+        if (asprintf(&command, "sqlite3 %s/retry/retry.db '%s'", b->dir, damage[i]) < 0)
+            abort();
+        assert_int_equal(system(command), 0);
+        free(command);
+        fake_put_timer(b, "Orders", "shop", 3 + i, 5000);
+        fake_start(b, true);
+        fake_wait_caught_up(b);
+        fake_wait_waiting(b, 3 + i);
+    }
+    fake_clock(b, 5000);
+    fake_wait_count(b, "Orders", 0, 5);
+    fake_wait_settled(b);
+}
+
 static void test_retry_locked_database_delays_and_recovers(void **state)
 {
     (void)state;
@@ -809,6 +839,7 @@ int main(void)
         TEST(test_retry_promoted_waits_until_it_has_read_what_its_master_wrote),
         TEST(test_retry_deleted_database_is_built_anew),
         TEST(test_retry_damaged_database_is_put_aside),
+        TEST(test_retry_tables_changed_by_hand_are_built_anew),
         TEST(test_retry_locked_database_delays_and_recovers),
         TEST(test_retry_server_stopped_and_started_again_loses_nothing),
         TEST(test_retry_log_that_lost_its_end_rebuilds_the_view),
