@@ -1,7 +1,8 @@
 /* postgresql_db.c - the driver for PostgreSQL (libpq), a module of its own.
  *
- * Statements have '?' for values; they become $1, $2 ... here. What has no result to look at is sent in pipeline mode and its result
- * taken later: a transaction of many rows costs few round trips. COMMIT takes all that is outstanding first.
+ * Statements have '?' for values; they become $1, $2 ... here. What has no result to look at is sent in pipeline mode
+ * and its result taken later: a transaction of many rows costs few round trips. COMMIT takes all that is outstanding
+ * first.
  * Threads: a connection's owner. */
 #include "retry/retry_sql.h"
 

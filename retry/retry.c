@@ -400,8 +400,8 @@ bool retry_accepts(struct retry *r, struct slice app, struct errbuf *eb)
         return false;
     }
     if (r->opt.bytes_max > 0 && bytes >= r->opt.bytes_max) {
-        errbuf_format(eb, "no more delayed messages are taken: %" PRId64 " bytes of them wait on this broker, retryBytesMax=%" PRId64,
-                      bytes, r->opt.bytes_max);
+        errbuf_format(eb, "no more delayed messages are taken: %" PRId64 " bytes of them wait on this broker, "
+                      "retryBytesMax=%" PRId64, bytes, r->opt.bytes_max);
         return false;
     }
     if (r->opt.app_rows_max <= 0)

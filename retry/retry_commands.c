@@ -1,7 +1,8 @@
 /* retry_commands.c - what operators ask and change.
  *
- * A change is a job: it takes the ids of the rows concerned, and hands an op record with who and when to the broker for each portion
- * of them; the next portion waits until that is appended. Rows that come while it runs are left alone. The view applies the op records like any others, on every broker of the group.
+ * A change is a job: it takes the ids of the rows concerned, and hands an op record with who and when to the broker
+ * for each portion of them; the next portion waits until that is appended. Rows that come while it runs are left
+ * alone. The view applies the op records like any others, on every broker of the group.
  * Threads: the retry thread. */
 #define LOG_COMPONENT "retry"
 #include "retry/retry_internal.h"
@@ -16,7 +17,14 @@
 #include <string.h>
 #include <time.h>
 
-enum { LIST_DEFAULT = 100, LIST_MAX = 10000, PORTION = 500, CHANGE_ROWS_MAX = 1000000, STATS_APPS_MAX = 200, BODY_SHOWN_MAX = 4096 };
+enum {
+    LIST_DEFAULT = 100,
+    LIST_MAX = 10000,
+    STATS_APPS_MAX = 200,
+    BODY_SHOWN_MAX = 4096,
+    PORTION = 500,             /* ids in one op record */
+    CHANGE_ROWS_MAX = 1000000, /* by one command */
+};
 
 enum job_state { JOB_NEW, JOB_WAITING };
 
@@ -303,8 +311,8 @@ static int ask_stats(struct retry *r, struct job *j, struct errbuf *eb)
                r->active ? "active" : "slave", retry_db_name(r->db), atomic_load(&r->rows), atomic_load(&r->bytes),
                atomic_load(&r->dead), r->out.flight_count, count);
     print_time(&out, oldest);
-    buf_printf(&out, "\nview=%" PRId64 " behind=%" PRId64 " delivered=%" PRIu64 " rolled=%" PRIu64 " to_dead=%" PRIu64 "\n", r->view.phys,
-               store_written(r->store) - r->view.phys, atomic_load(&r->delivered), atomic_load(&r->rolled),
+    buf_printf(&out, "\nview=%" PRId64 " behind=%" PRId64 " delivered=%" PRIu64 " rolled=%" PRIu64 " to_dead=%" PRIu64 "\n",
+               r->view.phys, store_written(r->store) - r->view.phys, atomic_load(&r->delivered), atomic_load(&r->rolled),
                atomic_load(&r->to_dead));
     unsigned limit = j->q.limit == 0 ? STATS_APPS_MAX : j->q.limit;
     for (unsigned i = 0; i < count && i < limit && rc == 0; i++)

@@ -80,8 +80,9 @@ static void copy_row(struct flight *f, const struct retry_row *row)
 {
     struct retry_row *c = &f->row;
     *c = *row;
-    struct slice *texts[] = {&c->source,     &c->app,       &c->group,      &c->topic,      &c->real_topic, &c->message_id, &c->keys,
-                             &c->business_id, &c->last_error, &c->born_host, &c->store_host, &c->properties, &c->body};
+    struct slice *texts[] = {&c->source,     &c->app,         &c->group,      &c->topic,     &c->real_topic,
+                             &c->message_id, &c->keys,        &c->business_id, &c->last_error, &c->born_host,
+                             &c->store_host, &c->properties,  &c->body};
     size_t bytes = 0;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         bytes += texts[i]->len;
@@ -320,7 +321,8 @@ static bool is_about_content(int err)
 static void flight_downgrade(struct flight *f, int err)
 {
     if (f->row.what != RETRY_TO_DEAD) {
-        log_warn("message cannot be delivered row=%" PRId64 " app=%.*s topic=%.*s error=\"%s\" then=\"it goes to the dead letters\"",
+        log_warn("message cannot be delivered row=%" PRId64 " app=%.*s topic=%.*s error=\"%s\" "
+                 "then=\"it goes to the dead letters\"",
                  f->id, SLICE_ARG(f->row.app), SLICE_ARG(f->row.real_topic), err_text(err));
         f->row.what = RETRY_TO_DEAD;
         f->row.reason = "its topic cannot take it";
@@ -414,7 +416,8 @@ static void torn_add(struct torn_scan *t, const struct record *rec)
 {
     struct slice text;
     int64_t id;
-    if (!properties_get(rec->properties, RETRY_PROPERTY_ID, &text) || slice_to_i64(text, &id) != 0 || id < 0 || id >= rec->phys_offset)
+    if (!properties_get(rec->properties, RETRY_PROPERTY_ID, &text) || slice_to_i64(text, &id) != 0 || id < 0 ||
+        id >= rec->phys_offset)
         return;
     if (t->count == t->capacity) {
         t->capacity = t->capacity == 0 ? 64 : 2 * t->capacity;

@@ -64,8 +64,8 @@ struct sql_driver {
     const char *dead_index; /* of dead rows by time. Where it can be, one that no query for waiting rows could take for theirs */
 
     /* 0; ERR_CONNECT, ERR_STATE (locked), ERR_NOSPC, ERR_IO, ERR_CORRUPT (the file is no database or damaged), ERR_EXISTS (another
-     * process has it), ERR_INVAL (url). eb says where and why, also for the calls below, which may also be ERR_CONFLICT (such a row is there
-     * already). */
+     * process has it), ERR_INVAL (url). eb says where and why, also for the calls below, which
+     * have ERR_CONFLICT besides (such a row is there already). */
     int (*open)(const struct sql_options *o, struct sql_conn **out, struct errbuf *eb);
     void (*close)(struct sql_conn *c);
     /* Several statements without values, separated by ';'. */

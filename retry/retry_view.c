@@ -1,8 +1,9 @@
 /* retry_view.c - the log's internal queues, read in the order of the log, become rows.
  *
- * A step fixes an end (the durable offset), merges the queues by phys offset up to it, applies record after record, and stores
- * the places reached, all in one transaction. A record of CJMQ_RETRY_OP lies behind the records that it speaks of, so in this order it
- * always meets their rows, and a step may end anywhere. Counts in memory change after the commit only.
+ * A step fixes an end (the durable offset), merges the queues by phys offset up to it, applies record after record,
+ * and stores the places reached, all in one transaction. A record of CJMQ_RETRY_OP lies behind the records that it
+ * speaks of, so in this order it always meets their rows, and a step may end anywhere. Counts in memory change after
+ * the commit only.
  *
  * A place also has the record read last. When that is not in the log any more as it was, the log lost its end (a power failure,
  * a follower that was cut) or is another one: then nothing the view has read can be trusted, and it begins anew.
@@ -550,7 +551,8 @@ static bool same_log(struct retry *r, const struct view_source *s)
     struct read_result read;
     struct record rec;
     store_read_at(r->store, s->last_phys, &read);
-    bool same = read.status == READ_FOUND && record_decode(slice_of(read.chunks[0].ptr, read.chunks[0].len), false, &rec, NULL) == 0 &&
+    bool same = read.status == READ_FOUND &&
+                record_decode(slice_of(read.chunks[0].ptr, read.chunks[0].len), false, &rec, NULL) == 0 &&
                 slice_eq_str(rec.topic, s->topic) && rec.queue_id == s->queue_id && rec.store_ms == s->last_store_ms &&
                 rec.body_crc == (uint32_t)s->last_crc;
     read_result_release(&read);

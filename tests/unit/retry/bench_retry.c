@@ -1,8 +1,8 @@
 /* bench_retry.c - what a row costs while few or many others wait: to come in, to be found due, delivered and removed.
  *
- * bench_retry [ROWS [APPS [BODY_BYTES [DUE_ROWS [scatter]]]]]: for 10 thousand, 100 thousand ... up to ROWS rows that wait for an hour, over
- * APPS apps: DUE_ROWS more come in, fall due and are delivered. The database is CJMQ_TEST_RETRY_STORE, else SQLite; the store and
- * it lie under $TMPDIR. Prints one line per size. */
+ * bench_retry [ROWS [APPS [BODY_BYTES [DUE_ROWS [scatter]]]]]: for 10 thousand, 100 thousand ... up to ROWS rows that
+ * wait for an hour, over APPS apps: DUE_ROWS more come in, fall due and are delivered. The database is
+ * CJMQ_TEST_RETRY_STORE, else SQLite; the store and it lie under $TMPDIR. Prints one line per size. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "retry/retry.h"
