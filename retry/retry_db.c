@@ -143,7 +143,8 @@ static int load_module(struct retry_db *db, const char *dir, const char *name, s
 {
     char *path = module_path(dir, name);
     int rc = 0;
-    db->module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    /* Client libraries keep state of the process, and are not made to leave it. */
+    db->module = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     const char *why = db->module == NULL ? dlerror() : NULL;
     if (db->module == NULL) {
         rc = errbuf_set(eb, ERR_NOTFOUND, "retryStore=%s: cannot load its module: %s; build CJMQ with its client library, or use "
