@@ -14,7 +14,7 @@
 #define LOG_COMPONENT "follow"
 #include "base/log.h"
 
-enum { HELLO_TIMEOUT_MS = 2000, REFUSED_PAUSE_MS = 10000 };
+enum { HELLO_TIMEOUT_MS = 2000, REFUSED_PAUSE_MS = 10000, LOG_AGAIN_MS = 30000 };
 
 struct follow {
     struct broker *broker;
@@ -29,6 +29,7 @@ struct follow {
     char asked[NET_ADDR_TEXT_MAX * 2];
     bool freed; /* the last callback still to come frees */
     struct errbuf problem;
+    int64_t log_again_ms;
 
     struct ha_slave *stream; /* on b->replication */
     char stream_address[NET_ADDR_TEXT_MAX * 2];
@@ -43,10 +44,14 @@ struct follow {
     struct reactor_task task;
 };
 
+/* While the master is away there are several ways to find that out, in turn: one line a while tells of all. */
 static void trouble(struct follow *f, const char *text)
 {
-    if (strcmp(f->problem.text, text) != 0 && *text != '\0')
+    int64_t now = reactor_now_ms(f->broker->control);
+    if (*text != '\0' && (f->problem.text[0] == '\0' || now >= f->log_again_ms)) {
         log_warn("not following: %s", text);
+        f->log_again_ms = now + LOG_AGAIN_MS;
+    }
     errbuf_format(&f->problem, "%s", text);
 }
 
