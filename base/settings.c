@@ -243,6 +243,12 @@ void settings_fini(struct setting_def *defs, size_t n, void *base)
     }
 }
 
+static bool holds_hidden_password(struct slice value)
+{
+    static const char hidden[] = ":" SETTING_HIDDEN "@";
+    return memmem(value.ptr, value.len, hidden, sizeof hidden - 1) != NULL;
+}
+
 int settings_assign(struct setting_def *defs, size_t n, void *base, struct slice name, struct slice value,
                     const char *origin, struct errbuf *eb)
 {
@@ -251,7 +257,7 @@ int settings_assign(struct setting_def *defs, size_t n, void *base, struct slice
     if (def == NULL)
         return unknown_name(defs, n, name, eb);
     /* Printed settings used as a configuration must not leave the stars as everybody's password. */
-    if (setting_is_secret(def) && slice_eq_str(trim(value), SETTING_HIDDEN))
+    if ((setting_is_secret(def) && slice_eq_str(trim(value), SETTING_HIDDEN)) || holds_hidden_password(value))
         return errbuf_set(eb, ERR_INVAL, "%s=%s stands for a value that is not shown: put the value itself there", def->name,
                           SETTING_HIDDEN);
     return def_assign(&defs[def - defs], base, value, origin, eb);
@@ -355,6 +361,21 @@ bool setting_is_secret(const struct setting_def *def)
     return end != NULL && end[strlen("Password")] == '\0';
 }
 
+/* scheme://user:password@host -> scheme://user:******@host; any other text as it is. */
+static void append_text(struct buf *out, const char *text)
+{
+    const char *user = strstr(text, "://");
+    const char *at = user != NULL ? strrchr(user, '@') : NULL;
+    const char *colon = at != NULL ? memchr(user + 3, ':', (size_t)(at - user - 3)) : NULL;
+    if (colon == NULL) {
+        buf_append_str(out, text);
+        return;
+    }
+    buf_append(out, text, (size_t)(colon + 1 - text));
+    buf_append_str(out, SETTING_HIDDEN);
+    buf_append_str(out, at);
+}
+
 void settings_format_value(const struct setting_def *def, const void *base, struct buf *out)
 {
     if (setting_is_secret(def)) {
@@ -364,7 +385,7 @@ void settings_format_value(const struct setting_def *def, const void *base, stru
     const void *field = field_of_const(def, base);
     switch (def->type) {
     case SETTING_STRING:
-        buf_append_str(out, *(char *const *)field);
+        append_text(out, *(char *const *)field);
         break;
     case SETTING_INT:
         buf_printf(out, "%" PRId64, *(const int64_t *)field);

@@ -56,7 +56,8 @@ int settings_load_file(struct setting_def *defs, size_t n, void *base, const cha
 typedef int (*properties_each_fn)(void *arg, struct slice key, struct slice value, unsigned line);
 int properties_parse(struct slice text, properties_each_fn each, void *arg);
 
-/* A setting whose name ends with "Password": its value is never printed, SETTING_HIDDEN stands in its place, and no such value is accepted. */
+/* A setting whose name ends with "Password": its value is never printed, SETTING_HIDDEN stands in its place, and no such value is accepted.
+ * Nor is the password of a URL (scheme://user:password@host) in any other. */
 #define SETTING_HIDDEN "******"
 bool setting_is_secret(const struct setting_def *def);
 /* The value as text (SETTING_HIDDEN for a secret), appended to `out`. */

@@ -365,7 +365,7 @@ int retries_start(struct broker *b, struct retries **out, struct errbuf *eb)
     free(dir);
     if (err != 0) {
         free(r);
-        return errbuf_set(eb, err, "%.400s (setting: retryStore=%.80s)", why.text, b->settings.retryStore);
+        return errbuf_set(eb, err, "%.400s (setting: retryStore)", why.text);
     }
     housekeeping_add(b->housekeeping, "save delay offsets", SAVE_OFFSETS_EVERY_MS, save_delay_offsets, r);
     *out = r;

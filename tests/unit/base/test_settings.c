@@ -200,6 +200,24 @@ static void test_settings_is_default_looks_at_the_value(void **state)
     assert_false(settings_is_default(&f->defs[5], &f->values));
 }
 
+static void test_settings_password_of_a_url_is_neither_printed_nor_taken_from_print(void **state)
+{
+    (void)state;
+    char *url = NULL;
+    struct setting_def def = {.name = "store", .type = SETTING_STRING, .offset = 0, .def = "", .help = ""};
+    struct errbuf eb = {0};
+    struct buf out = {0};
+    settings_init(&def, 1, &url);
+    assert_int_equal(settings_assign(&def, 1, &url, SLICE_LIT("store"), SLICE_LIT("mysql://u:p@ss@h:1/d"), "test", &eb), 0);
+    settings_format_value(&def, &url, &out);
+    char *text = buf_steal_str(&out);
+    assert_string_equal(text, "mysql://u:******@h:1/d");
+    assert_int_equal(settings_assign(&def, 1, &url, SLICE_LIT("store"), slice_str(text), "test", &eb), ERR_INVAL);
+    assert_string_equal(url, "mysql://u:p@ss@h:1/d");
+    free(text);
+    settings_fini(&def, 1, &url);
+}
+
 static void test_settings_secret_is_neither_printed_nor_taken_from_print(void **state)
 {
     (void)state;
@@ -238,6 +256,7 @@ int main(void)
         TEST(test_settings_load_file_missing_is_named),
         TEST(test_settings_format_is_sorted_and_reads_back),
         TEST(test_settings_is_default_looks_at_the_value),
+        cmocka_unit_test(test_settings_password_of_a_url_is_neither_printed_nor_taken_from_print),
         cmocka_unit_test(test_settings_secret_is_neither_printed_nor_taken_from_print),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
