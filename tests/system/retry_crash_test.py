@@ -8,8 +8,11 @@ in the database differs at every kill. At the end, when all that was acknowledge
   3. none came before its time, and no row is left.
 
 Some rounds begin with a database that was deleted, is garbage, or ends in the middle; in some another program locks it for a while.
+Where the log ends with an append of due messages, it is sometimes torn as a machine without power leaves it: some of the messages are
+there, the record that says so is not.
 Usage: retry_crash_test.py [ROUNDS [SEED]]; MQBROKER names the program."""
 import random
+import re
 import sqlite3
 import threading
 import urllib.parse
@@ -78,19 +81,19 @@ class Traffic:
             else:
                 self.refused = self.refused or frame
 
-    def run(self):
-        """Until the connection ends; answers that lie in the socket count."""
+    def run(self, seconds):
+        """Sends for so long, then waits until the connection ends; answers that lie in the socket count."""
         failing = self.prepare(60)
+        quiet = time.monotonic() + seconds
         try:
             while True:
-                window = 40 - len(self.in_flight)
-                for _ in range(window):
+                for _ in range(40 - len(self.in_flight) if time.monotonic() < quiet else 0):
                     if failing and self.rng.random() < 0.3:
                         self.fail(failing.pop())
                     else:
                         self.delay()
                 time.sleep(0.01)
-                if not self.connection.receive():
+                if (self.in_flight or time.monotonic() >= quiet) and not self.connection.receive():
                     break
                 self.take_answers()
         except (ConnectionError, TimeoutError):
@@ -127,6 +130,45 @@ def spoil(folder, rng):
     return "database " + how
 
 
+def records_of(path):
+    """(offset in the file, record) of a log file, up to its end."""
+    with open(path, "rb") as f:
+        data = f.read()
+    found, at = [], 0
+    while at + 8 <= len(data):
+        size, magic = struct.unpack(">II", data[at:at + 8])
+        if size == 0 or magic == 0xCBD43194:
+            break
+        found.append((at, Record(data[at:at + size])))
+        at += size
+    return found
+
+
+def tear(folder, rng):
+    """Loses the end of the last append, if that is a delivery: nobody was told of it. Returns what was done."""
+    for path in sorted((folder + "/store/commitlog/" + name for name in os.listdir(folder + "/store/commitlog")), reverse=True):
+        try:
+            records = records_of(path)
+        except (AssertionError, struct.error, UnicodeDecodeError, IndexError):
+            return "log torn by itself"
+        if records:
+            break
+    else:
+        return "log empty"
+    if records[-1][1].topic != "CJMQ_RETRY_OP":
+        return "log ends elsewhere"
+    ids = set(re.findall(r"\d+", records[-1][1].body.decode()))
+    first = len(records) - 1
+    while first > 0 and records[first - 1][1].properties.get("CJMQ_RETRY_ID") in ids:
+        first -= 1
+    lose = rng.randrange(first, len(records))
+    with open(path, "r+b") as f:
+        f.seek(records[lose][0] + rng.randrange(0, 60))
+        end = records[-1][0] + records[-1][1].size
+        f.write(b"\0" * (end - f.tell()))
+    return "%d of %d deliveries lost, and their op record" % (len(records) - 1 - lose if lose < len(records) - 1 else 0, len(records) - 1 - first)
+
+
 def lock_database(folder, seconds):
     """Another program holds the write lock for a while."""
     database = sqlite3.connect("file:" + urllib.parse.quote(folder + "/store/retry/retry.db"), uri=True, timeout=2, isolation_level=None)
@@ -157,11 +199,13 @@ def run_round(broker, ledger, rng):
     traffic = Traffic(broker, ledger, rng)
     before = len(ledger.acknowledged)
     timer.start()
-    traffic.run()
+    traffic.run(seconds * rng.choice((2, rng.random())))
     timer.join()
     if locker is not None:
         locker.join()
     broker.reap()
+    if rng.random() < 0.5:
+        what.append(tear(broker.folder, rng))
     return "%d acknowledged; up in %d ms, killed after %.2f s; %s" % (len(ledger.acknowledged) - before, start_ms, seconds, ", ".join(what))
 
 
