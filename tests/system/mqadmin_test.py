@@ -73,6 +73,53 @@ class Mqadmin(unittest.TestCase):
                          [lines[1].index(" %s " % queue) + 1, lines[1].index(status), lines[1].index(message_id)])
         return int(queue), message_id
 
+    # --- messages for later ---
+
+    def test_retry_passes_its_words_to_the_brokers_of_topic_group_or_cluster(self):
+        topic = self.topic("ForLater")
+        connection = self.broker.connect()
+        for n in range(3):
+            answer = connection.send(topic, b"%d" % n, properties={"TIMER_DELAY_SEC": "3600", "KEYS": "k%d" % n}, group="patient")
+            self.assertEqual(answer.code, 0, answer)
+        eventually(lambda: len(self.tool("retry", "-b", self.address, "list", "--topic", topic)) == 4)
+        head, *rows = self.tool("retry", "-b", self.address, "list", "--topic", topic, "--app", "patient", "--limit", "10")
+        self.assertEqual((head.split()[0], len(rows)), ("ID", 3))
+        for where in (["-t", topic], ["-c", "DefaultCluster"]):
+            lines = self.tool("retry", *where, "list", "--due-before", "2h")
+            self.assertEqual(lines[0], "#Broker " + self.address)
+            self.assertLessEqual({r.split()[0] for r in rows}, {l.split()[0] for l in lines})
+        row = rows[0].split()[0]
+        self.assertIn("property       KEYS=k", "\n".join(self.tool("retry", "show", row, "-b", self.address)))
+        self.assertRegex(self.tool("retry", "-b", self.address, "stats")[1], "^waiting=[0-9]+ bytes=")
+        self.assertEqual(self.tool("retry", "-t", topic, "drop"),
+                         ["#Broker " + self.address, "3 rows would be dropped; the same with --yes does it"])
+        self.assertEqual(self.tool("retry", "-b", self.address, "requeue", row), ["1 row requeued"])
+        self.assertEqual(self.tool("retry", "-t", topic, "drop", "--yes"), ["#Broker " + self.address, "2 rows dropped"])
+        eventually(lambda: self.tool("retry", "-t", topic, "list")[1:] == ["no rows"])
+        user = subprocess.run(["id", "-un"], capture_output=True, text=True).stdout.strip()
+        self.assertTrue(any("verb=requeue" in l and "id=" + row in l and "user=%s " % user in l
+                            for l in self.broker.log().splitlines()))
+        # A group's rows: those of its retry topic's brokers.
+        self.assertEqual(connection.call(HEARTBEAT, {}, heartbeat("c", "tired", topic)).code, 0)
+        eventually(lambda: self.run_tool("retry", "-n", self.namesrv, "-g", "tired", "stats").returncode == 0)
+
+    def test_retry_refusals_name_the_reason(self):
+        for arguments, reason in ((["-b", self.address, "list", "--colour", "red"], "'--colour' is no option of retry"),
+                                  (["-b", self.address, "frobnicate"], "list, show, stats, requeue, delay or drop was expected"),
+                                  (["-b", self.address], "list, show, stats, requeue, delay or drop was expected"),
+                                  (["-b", self.address, "show", "987654321"], "no such row"),
+                                  (["-b", self.address, "list", "--topic", "a b"], "a word has no blanks"),
+                                  (["-b", "127.0.0.1:1", "stats"], "127.0.0.1:1"), (["-t", "NoSuchTopic", "stats"], "NoSuchTopic"),
+                                  (["-c", "Nowhere", "stats"], "no master of a cluster 'Nowhere'")):
+            self.assertIn(reason, self.fails("retry", *arguments))
+        for arguments, reason in ((["stats"], "Exactly one of these options is needed: -b -c -t -g"),
+                                  (["-b", "h:1", "-t", "x", "stats"], "Exactly one of these options is needed: -b -c -t -g"),
+                                  (["-b", "h:1", "list", "-x"], "Unrecognized option: -x")):
+            done = self.run_tool("retry", *arguments)
+            self.assertEqual((done.returncode, done.stderr), (1, reason + "\n"))
+            self.assertIn("usage: mqadmin retry", done.stdout)
+            self.assertIn("requeue ID|FILTERS [--yes]", done.stdout)
+
     # --- command line ---
 
     def test_without_arguments_the_sub_commands_are_listed(self):
@@ -81,7 +128,7 @@ class Mqadmin(unittest.TestCase):
             self.assertEqual(done.returncode, 0)
             self.assertIn("The most commonly used mqadmin commands are:", done.stdout)
             for name in ("updateTopic", "deleteTopic", "topicList", "topicRoute", "topicStatus", "brokerStatus", "clusterList",
-                         "queryMsgById", "queryMsgByKey", "consumerProgress", "sendMessage", "consumeMessage"):
+                         "queryMsgById", "queryMsgByKey", "consumerProgress", "sendMessage", "consumeMessage", "retry"):
                 self.assertRegex(done.stdout, r"(?m)^   %-35s \w" % name)
 
     def test_help_of_a_sub_command_names_its_options(self):

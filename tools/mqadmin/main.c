@@ -8,21 +8,28 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#define RETRY_WORDS                                                                                          \
+    "list [--topic T] [--app A] [--state waiting|dead] [--due-before TIME] [--limit N] | show ID | stats |\n"   \
+    "        requeue ID|FILTERS [--yes] | drop ID|FILTERS [--yes] | delay ID|FILTERS --to TIME [--yes]\n"      \
+    "        TIME: 30s, 5m, 2h, 1d from now, or ms since 1970; FILTERS: those of list"
+
 static const struct mqadmin_command MQADMIN_COMMANDS[] = {
-    {"updateTopic", "Update or create topic.", UPDATE_TOPIC_OPTIONS, "bc", mqadmin_update_topic},
+    {"updateTopic", "Update or create topic.", UPDATE_TOPIC_OPTIONS, "bc", mqadmin_update_topic, NULL},
     {"deleteTopic", "Delete topic from broker and NameServer.", DELETE_TOPIC_OPTIONS, NULL,
-     mqadmin_delete_topic},
-    {"topicList", "Fetch all topic list from name server.", TOPIC_LIST_OPTIONS, NULL, mqadmin_topic_list},
-    {"topicRoute", "Examine topic route info.", TOPIC_ROUTE_OPTIONS, NULL, mqadmin_topic_route},
-    {"topicStatus", "Examine topic Status info.", TOPIC_STATUS_OPTIONS, NULL, mqadmin_topic_status},
-    {"brokerStatus", "Fetch broker runtime status data.", BROKER_STATUS_OPTIONS, "bc", mqadmin_broker_status},
-    {"clusterList", "List cluster infos.", CLUSTER_LIST_OPTIONS, NULL, mqadmin_cluster_list},
-    {"queryMsgById", "Query Message by Id.", QUERY_BY_ID_OPTIONS, NULL, mqadmin_query_by_id},
-    {"queryMsgByKey", "Query Message by Key.", QUERY_BY_KEY_OPTIONS, NULL, mqadmin_query_by_key},
+     mqadmin_delete_topic, NULL},
+    {"topicList", "Fetch all topic list from name server.", TOPIC_LIST_OPTIONS, NULL, mqadmin_topic_list, NULL},
+    {"topicRoute", "Examine topic route info.", TOPIC_ROUTE_OPTIONS, NULL, mqadmin_topic_route, NULL},
+    {"topicStatus", "Examine topic Status info.", TOPIC_STATUS_OPTIONS, NULL, mqadmin_topic_status, NULL},
+    {"brokerStatus", "Fetch broker runtime status data.", BROKER_STATUS_OPTIONS, "bc", mqadmin_broker_status, NULL},
+    {"clusterList", "List cluster infos.", CLUSTER_LIST_OPTIONS, NULL, mqadmin_cluster_list, NULL},
+    {"queryMsgById", "Query Message by Id.", QUERY_BY_ID_OPTIONS, NULL, mqadmin_query_by_id, NULL},
+    {"queryMsgByKey", "Query Message by Key.", QUERY_BY_KEY_OPTIONS, NULL, mqadmin_query_by_key, NULL},
     {"consumerProgress", "Query consumer's progress, speed.", CONSUMER_PROGRESS_OPTIONS, NULL,
-     mqadmin_consumer_progress},
-    {"sendMessage", "Send a message.", SEND_MESSAGE_OPTIONS, NULL, mqadmin_send_message},
-    {"consumeMessage", "Consume message.", CONSUME_MESSAGE_OPTIONS, NULL, mqadmin_consume_message},
+     mqadmin_consumer_progress, NULL},
+    {"sendMessage", "Send a message.", SEND_MESSAGE_OPTIONS, NULL, mqadmin_send_message, NULL},
+    {"consumeMessage", "Consume message.", CONSUME_MESSAGE_OPTIONS, NULL, mqadmin_consume_message, NULL},
+    {"retry", "Look at messages that wait for later, and dead letters; change them.", RETRY_OPTIONS, "bctg", mqadmin_retry,
+     RETRY_WORDS},
 };
 
 static const struct mqadmin_option COMMON_OPTIONS[] = {
@@ -63,7 +70,9 @@ static void print_usage(const struct mqadmin_command *c)
     printf("usage: mqadmin %s", c->name);
     for (const struct mqadmin_option *o = c->options; o->letter != 0; o++)
         printf(o->required ? " -%c%s" : " [-%c%s]", o->letter, o->is_flag ? "" : " <arg>");
-    printf(" [-h] [-n <arg>]\n");
+    printf(" [-h] [-n <arg>]%s\n", c->words != NULL ? " <words>" : "");
+    if (c->words != NULL)
+        printf(" words:  %s\n", c->words);
     print_options(COMMON_OPTIONS);
     print_options(c->options);
 }
@@ -95,11 +104,21 @@ static const struct mqadmin_option *option_match(const struct mqadmin_option *op
 
 enum parsed { PARSED_RUN, PARSED_HELP, PARSED_WRONG };
 
+static bool is_word(const struct mqadmin *a, const char *arg)
+{
+    return a->command->words != NULL && (arg[0] != '-' || (a->word_count > 0 && arg[1] == '-'));
+}
+
 static enum parsed parse(struct mqadmin *a, int argc, char **argv)
 {
     const struct mqadmin_command *c = a->command;
+    a->words = argv; /* those found so far: never more than were looked at */
     for (int i = 0; i < argc; i++) {
         const char *value;
+        if (is_word(a, argv[i])) {
+            a->words[a->word_count++] = argv[i];
+            continue;
+        }
         const struct mqadmin_option *o = argv[i][0] == '-' ? option_match(c->options, argv[i], &value) : NULL;
         const struct mqadmin_option *common = o == NULL && argv[i][0] == '-'
                                                   ? option_match(COMMON_OPTIONS, argv[i], &value)

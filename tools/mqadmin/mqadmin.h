@@ -30,6 +30,8 @@ struct mqadmin {
     const struct mqadmin_command *command;
     const char *namesrv;                      /* NULL: the client's default */
     const char *values[MQADMIN_OPTIONS_MAX];  /* by position in command->options; flags: "true" */
+    char **words;                             /* of a command that takes words; borrowed */
+    unsigned word_count;
     struct cjmq_client *client;
 };
 
@@ -43,6 +45,8 @@ struct mqadmin_command {
     /* Letters of which exactly one must be given, e.g. "bc"; NULL: no such rule. */
     const char *one_of;
     mqadmin_fn run;
+    /* What words it takes besides its options, for the usage; what begins with -- behind the first is a word, too. NULL: none. */
+    const char *words;
 };
 
 /* X(function, table of options): defined in the file of the sub-command's subject. */
@@ -58,11 +62,12 @@ int mqadmin_topic_status(struct mqadmin *a, struct errbuf *eb);
 int mqadmin_cluster_list(struct mqadmin *a, struct errbuf *eb);
 int mqadmin_broker_status(struct mqadmin *a, struct errbuf *eb);
 int mqadmin_consumer_progress(struct mqadmin *a, struct errbuf *eb);
+int mqadmin_retry(struct mqadmin *a, struct errbuf *eb);
 
 extern const struct mqadmin_option SEND_MESSAGE_OPTIONS[], CONSUME_MESSAGE_OPTIONS[], QUERY_BY_ID_OPTIONS[],
     QUERY_BY_KEY_OPTIONS[], UPDATE_TOPIC_OPTIONS[], DELETE_TOPIC_OPTIONS[], TOPIC_LIST_OPTIONS[],
     TOPIC_ROUTE_OPTIONS[], TOPIC_STATUS_OPTIONS[], CLUSTER_LIST_OPTIONS[], BROKER_STATUS_OPTIONS[],
-    CONSUMER_PROGRESS_OPTIONS[];
+    CONSUMER_PROGRESS_OPTIONS[], RETRY_OPTIONS[];
 
 /* --- options --- */
 /* The value given for a letter of this command's table, or NULL. */
