@@ -139,9 +139,7 @@ static bool take_posted(struct retry *r)
     free(answers);
     jobs_append(&r->jobs, jobs);
     if (changed) {
-        out_forget(r);
-        r->active = active;
-        r->active_end = end;
+        out_set_active(r, active, end);
     }
     return !stop;
 }
@@ -181,9 +179,10 @@ static int64_t do_round(struct retry *r)
     int rc = 0;
     db_open(r);
     check_alive(r);
+    out_torn(r);
     if (retry_db_is_open(r->db)) {
         rc = view_step(r, &more, &eb);
-        if (rc == 0 && !r->caught_up && !more && r->view.phys >= r->active_end)
+        if (rc == 0 && !r->caught_up && !more && r->view.phys >= r->active_end && !out_torn_open(r))
             r->caught_up = true;
         bool skips = false;
         if (rc == 0 && r->skip_pending) {

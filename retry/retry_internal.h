@@ -3,6 +3,7 @@
  *     retry.c           life, the thread's round, the functions for other threads
  *     retry_view.c      log -> rows: one step is one transaction
  *     retry_out.c       rows -> broker: what is due, in flight, torn, to be rolled
+ *     retry_torn.c      what a torn append left at the log's end
  *     retry_commands.c  operators
  * Threads: the retry thread unless noted. */
 #ifndef CJMQ_RETRY_RETRY_INTERNAL_H
@@ -44,7 +45,6 @@ struct out {
     struct retry_rate rate;
     int64_t pause_ms, paused_until_ms; /* after a refusal; mono */
     bool refused;                /* warned of */
-    bool torn_looked;            /* since it became active */
     int64_t *torn;               /* owned: rows delivered by an append whose op record is missing */
     unsigned torn_count;
     int64_t roll_after_id, roll_next_ms; /* mono */
@@ -63,8 +63,8 @@ struct retry {
 
     /* --- retry thread --- */
     bool active;
-    int64_t active_end;   /* the log's end when it became active */
-    bool caught_up;       /* view.phys reached it */
+    int64_t active_end;   /* the log's end when it became active, or its torn append was told to be done */
+    bool caught_up;       /* view.phys reached it, and knows of what a torn append left */
     int64_t db_try_ms, db_pause_ms, alive_ms, prune_ms, offsets_ms; /* mono */
     bool db_warned;
     bool offsets_stale;
@@ -122,9 +122,15 @@ int view_offsets(struct retry *r, struct errbuf *eb);
 void out_fini(struct retry *r);
 /* Forgets what is in flight. */
 void out_forget(struct retry *r);
+/* The broker became active, or ceased to be, when the log ended at `end`. */
+void out_set_active(struct retry *r, bool active, int64_t end);
+/* Hands out that what a torn append left is done; needs no database. */
+void out_torn(struct retry *r);
+/* Not yet appended: nothing may be delivered. */
+bool out_torn_open(const struct retry *r);
 /* The view has read that the row is done. */
 void out_done(struct retry *r, int64_t id);
-/* Hands out what is due, torn, or to be rolled. 0 or ERR_* (database). */
+/* Hands out what is due, or to be rolled. 0 or ERR_* (database). */
 int out_turn(struct retry *r, struct errbuf *eb);
 void out_answer(struct retry *r, uint64_t token, int err);
 /* Hands an operators' op record out; the job is told when it is answered. Bodies are taken over. */
@@ -132,6 +138,11 @@ void out_op(struct retry *r, struct buf *body, struct buf *properties, struct jo
 /* When out_turn() has something to do next, wall clock; RETRY_NEVER: when something comes. */
 int64_t out_next_ms(struct retry *r);
 unsigned out_in_flight(const struct retry *r);
+
+/* --- retry_torn.c --- */
+/* Ids of the rows whose delivery lies in [begin, end) of the log without the op record: their number, and them in *out (owned by the
+ * caller; NULL: none). begin may lie inside of a record. */
+unsigned torn_look(struct store *store, int64_t begin, int64_t end, int64_t **out);
 
 /* --- retry_commands.c --- */
 struct job *job_new(const struct retry_query *q, retry_command_done_fn done, void *arg);

@@ -14,12 +14,9 @@
 #define LOG_COMPONENT "retry"
 #include "retry/retry_internal.h"
 
-#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "store/replica.h"
-#include "store/scan.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -41,7 +38,7 @@ struct flight {
     int64_t id;
     enum flight_state state;
     struct retry_app *app;
-    struct retry_row row; /* what ids of op records and torn appends do not have */
+    struct retry_row row;
     char *memory;         /* owned: what row's slices point into; NULL after it was appended */
     int64_t bytes;
     bool done;            /* handed, and the view has read that it is done */
@@ -211,14 +208,36 @@ void out_forget(struct retry *r)
     }
     for (unsigned i = 0; i < retry_apps_count(r->apps); i++)
         retry_app_rewind(retry_apps_nth(r->apps, i));
-    free(o->torn);
-    o->torn = NULL;
-    o->torn_count = 0;
-    o->torn_looked = false;
     o->roll_after_id = -1;
     o->paused_until_ms = 0;
     o->pause_ms = 0;
     r->caught_up = false;
+}
+
+void out_set_active(struct retry *r, bool active, int64_t end)
+{
+    struct out *o = &r->out;
+    out_forget(r);
+    for (struct group *g = o->groups; g != NULL; g = g->next)
+        g->torn_count = 0; /* of a former life */
+    free(o->torn);
+    o->torn = NULL;
+    o->torn_count = 0;
+    r->active = active;
+    r->active_end = end;
+    if (!active)
+        return;
+    o->torn_count = torn_look(r->store, end - 2 * r->opt.torn_bytes, end, &o->torn);
+    if (o->torn_count > 0)
+        log_info("the last append was torn rows=%u then=\"their messages are in the log, they count as delivered\"", o->torn_count);
+}
+
+bool out_torn_open(const struct retry *r)
+{
+    bool open = r->out.torn != NULL;
+    for (const struct group *g = r->out.groups; g != NULL && !open; g = g->next)
+        open = g->torn_count > 0;
+    return open;
 }
 
 void out_fini(struct retry *r)
@@ -277,9 +296,16 @@ static void hand_out_flights(struct retry *r, struct flight **flights, unsigned 
     group_hand_out(r, g);
 }
 
-static void hand_out_torn(struct retry *r)
+static bool may_hand_out(const struct retry *r)
+{
+    return r->active && r->out.group_count < GROUPS_MAX && clock_mono_ms() >= r->out.paused_until_ms;
+}
+
+void out_torn(struct retry *r)
 {
     struct out *o = &r->out;
+    if (o->torn == NULL || !may_hand_out(r))
+        return;
     struct group *g = group_new(r);
     g->torn = o->torn;
     g->torn_count = o->torn_count;
@@ -393,8 +419,10 @@ void out_answer(struct retry *r, uint64_t token, int err)
         o->refused = false;
         o->pause_ms = 0;
         o->paused_until_ms = 0;
+        if (g->torn_count > 0)
+            r->active_end = store_written(r->store); /* nothing is delivered before the view has read it */
     } else if (g->torn_count > 0 || !is_about_content(err)) {
-        if (r->active && o->torn == NULL) {
+        if (g->torn_count > 0) {
             o->torn = g->torn;
             o->torn_count = g->torn_count;
             g->torn = NULL;
@@ -402,97 +430,6 @@ void out_answer(struct retry *r, uint64_t token, int err)
         pause_out(r, err);
     }
     group_free(g);
-}
-
-/* --- torn appends --- */
-
-struct torn_scan {
-    struct retry *r;
-    int64_t *ids; /* owned */
-    unsigned count, capacity;
-};
-
-static void torn_add(struct torn_scan *t, const struct record *rec)
-{
-    struct slice text;
-    int64_t id;
-    if (!properties_get(rec->properties, RETRY_PROPERTY_ID, &text) || slice_to_i64(text, &id) != 0 || id < 0 ||
-        id >= rec->phys_offset)
-        return;
-    if (t->count == t->capacity) {
-        t->capacity = t->capacity == 0 ? 64 : 2 * t->capacity;
-        t->ids = mem_realloc(t->ids, t->capacity * sizeof *t->ids);
-    }
-    t->ids[t->count++] = id;
-}
-
-/* Looks at the records of [phys, end) of one log file; phys may lie inside of one. Returns where it stopped. */
-static int64_t scan_file(struct torn_scan *t, int64_t phys, int64_t end)
-{
-    struct log_view v;
-    if (store_log_view(t->r->store, phys, (size_t)(end - phys), &v) != 0)
-        return end;
-    const uint8_t *p = v.ptr;
-    int64_t len = (int64_t)v.len, at = 0;
-    while (at + RECORD_FIXED_BYTES <= len) {
-        struct record rec;
-        uint32_t magic = get_be32(p + at + 4);
-        bool maybe = (magic == RECORD_MAGIC || magic == RECORD_MAGIC_V2) && (int64_t)get_be64(p + at + 28) == phys + at;
-        if (maybe && scan_look_at(p + at, len - at, phys + at, &rec) == RECORD_GOOD) {
-            torn_add(t, &rec);
-            at += rec.total_size;
-        } else {
-            at++;
-        }
-    }
-    log_view_release(&v);
-    return phys + len;
-}
-
-struct has_row {
-    bool found;
-};
-
-static void on_has_row(void *arg, const struct retry_brief *b)
-{
-    (void)b;
-    ((struct has_row *)arg)->found = true;
-}
-
-/* The append that was under way when the former master ended may have left messages without their op record, which stands behind
- * them. Those that still have a row are delivered. */
-static int look_for_torn(struct retry *r, struct errbuf *eb)
-{
-    struct torn_scan t = {.r = r};
-    int64_t begin = store_log_begin(r->store), phys = r->active_end - 2 * r->opt.torn_bytes;
-    int rc = 0;
-    if (phys < begin)
-        phys = begin;
-    while (phys < r->active_end)
-        phys = scan_file(&t, phys, r->active_end);
-    unsigned kept = 0;
-    for (unsigned i = 0; i < t.count && rc == 0; i++) {
-        struct has_row has = {false};
-        rc = retry_db_brief(r->db, t.ids[i], on_has_row, &has, eb);
-        if (rc == ERR_NOTFOUND)
-            rc = 0;
-        if (has.found && flight_lookup(&r->out, t.ids[i]) == NULL) {
-            /* in flight from now on, without a body: nobody fetches it */
-            struct retry_row row = {.id = t.ids[i], .app = SLICE_LIT("")};
-            struct flight *f = flight_new(r, &row, RETRY_OUT);
-            flight_lighten(&r->out, f);
-            f->state = FLIGHT_APPENDED;
-            t.ids[kept++] = t.ids[i];
-        }
-    }
-    if (rc != 0 || kept == 0) {
-        free(t.ids);
-        return rc;
-    }
-    log_info("the last append was torn rows=%u then=\"their messages are in the log, they count as delivered\"", kept);
-    r->out.torn = t.ids;
-    r->out.torn_count = kept;
-    return 0;
 }
 
 /* --- what is due --- */
@@ -678,24 +615,10 @@ static int roll(struct retry *r, struct errbuf *eb)
     return rc;
 }
 
-static bool may_hand_out(const struct retry *r)
-{
-    return r->active && r->out.group_count < GROUPS_MAX && clock_mono_ms() >= r->out.paused_until_ms;
-}
-
 int out_turn(struct retry *r, struct errbuf *eb)
 {
-    struct out *o = &r->out;
     if (!r->active || !r->caught_up)
         return 0;
-    if (!o->torn_looked) {
-        int rc = look_for_torn(r, eb);
-        if (rc != 0)
-            return rc;
-        o->torn_looked = true;
-    }
-    if (o->torn != NULL && may_hand_out(r))
-        hand_out_torn(r);
     while (may_hand_out(r) && has_again(r))
         deliver_again(r);
     int rc = may_hand_out(r) ? roll(r, eb) : 0;
@@ -708,9 +631,11 @@ int out_turn(struct retry *r, struct errbuf *eb)
 int64_t out_next_ms(struct retry *r)
 {
     const struct out *o = &r->out;
+    int64_t mono = clock_mono_ms(), wall = clock_wall_ms();
+    if (o->torn != NULL && o->group_count < GROUPS_MAX)
+        return mono < o->paused_until_ms ? wall + (o->paused_until_ms - mono) : wall;
     if (!r->active || !r->caught_up || o->group_count >= GROUPS_MAX || room_in_memory(r) == 0)
         return RETRY_NEVER;
-    int64_t mono = clock_mono_ms(), wall = clock_wall_ms();
     if (mono < o->paused_until_ms)
         return wall + (o->paused_until_ms - mono);
     int64_t next = retry_apps_next_due(r->apps);

@@ -196,6 +196,59 @@ static void test_retry_torn_delivery_is_found_and_finished(void **state)
     }
 }
 
+static void test_retry_torn_delivery_is_finished_while_there_is_no_database(void **state)
+{
+    (void)state;
+    const char *url = b->options.url;
+    char nowhere[256];
+    b->options.torn_bytes = 4096;
+    fake_start(b, true);
+    for (int i = 0; i < 10; i++)
+        fake_put_timer(b, "Orders", "shop", i, 1000);
+    fake_wait_waiting(b, 10);
+    pthread_mutex_lock(&b->lock);
+    b->torn_after = 4;
+    pthread_mutex_unlock(&b->lock);
+    fake_clock(b, 1000);
+    fake_wait_count(b, "Orders", 0, 4);
+    fake_stop(b);
+    fake_store_reopen(b);
+    snprintf(nowhere, sizeof nowhere, "sqlite:%s/no/such/folder/retry.db", b->dir);
+    b->options.url = nowhere;
+    fake_start(b, true);
+    fake_wait_count(b, RETRY_TOPIC_OP, 0, 1);
+    for (int i = 0; i < 200; i++) /* the log goes on, away from where it was torn */
+        fake_put(b, "Other", 0, i, 0, "");
+    fake_stop(b);
+    fake_store_reopen(b);
+    b->options.url = url;
+    fake_start(b, true);
+    fake_wait_count(b, "Orders", 0, 10);
+    fake_wait_waiting(b, 0);
+    fake_wait_settled(b);
+    int numbers[11];
+    assert_int_equal(fake_queue_numbers(b, "Orders", 0, numbers, 11), 10);
+}
+
+static void test_retry_copy_of_another_message_counts_as_no_delivery(void **state)
+{
+    (void)state;
+    fake_start(b, true);
+    int64_t id = fake_put_timer(b, "Orders", "shop", 1, 1000);
+    fake_wait_waiting(b, 1);
+    char p[64];
+    snprintf(p, sizeof p, "CJMQ_RETRY_ID\001%lld\002", (long long)id);
+    fake_put(b, "Orders", 0, 2, 0, p); /* an application's, with the properties of what it read elsewhere */
+    fake_stop(b);
+    fake_store_reopen(b);
+    fake_start(b, true);
+    fake_clock(b, 1000);
+    fake_wait_count(b, "Orders", 0, 2);
+    int numbers[3];
+    assert_int_equal(fake_queue_numbers(b, "Orders", 0, numbers, 3), 2);
+    assert_int_equal(numbers[0] + numbers[1], 3);
+}
+
 static void test_retry_torn_delivery_found_by_the_promoted_slave(void **state)
 {
     (void)state;
@@ -835,6 +888,8 @@ int main(void)
         TEST(test_retry_rows_survive_a_restart_and_come_once),
         TEST(test_retry_appended_and_not_read_is_not_delivered_again),
         TEST(test_retry_torn_delivery_is_found_and_finished),
+        TEST(test_retry_torn_delivery_is_finished_while_there_is_no_database),
+        TEST(test_retry_copy_of_another_message_counts_as_no_delivery),
         TEST(test_retry_torn_delivery_found_by_the_promoted_slave),
         TEST(test_retry_promoted_waits_until_it_has_read_what_its_master_wrote),
         TEST(test_retry_deleted_database_is_built_anew),
