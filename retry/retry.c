@@ -333,7 +333,8 @@ void retry_free(struct retry *r)
     if (r == NULL)
         return;
     retry_stop(r);
-    retry_db_close(r->db);
+    if (r->db != NULL) /* it was started */
+        retry_db_close(r->db);
     out_fini(r);
     view_fini(&r->view);
     retry_db_free(r->db);
