@@ -510,7 +510,7 @@ class Operators(RetryTest):
         self.assertEqual(len(listed(self.c, "--topic %s --app filters0 --due-before 2h" % self.topic)), 1)
         self.assertEqual(listed(self.c, "--topic %s --state dead" % self.topic), [])
         limited = retry(self.c, "list --topic %s --limit 3" % self.topic)
-        self.assertIn("3 rows shown", limited)
+        self.assertIn("3 rows are shown", limited)
         self.assertEqual(len(limited.splitlines()), 5)
 
     def test_stats_count_by_app_and_topic(self):
