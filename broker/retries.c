@@ -104,6 +104,8 @@ static void on_stored(struct broker_lane *lane, const struct send_context *conte
         longpoll_notify(lane->longpoll, d->pieces[i].queue);
     struct retries *r = d->owner;
     int err = send_is_stored(result->err) ? 0 : result->err;
+    if (err == 0)
+        stats_count(lane->stats, STAT_delay_over, d->count);
     answer(d, err);
     retries_wake(r);
 }

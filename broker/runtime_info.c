@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "broker/broker.h"
+#include "broker/retries.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -99,11 +100,23 @@ static void put_absent_queues(struct kv_table *t)
     put(t, "pageCacheLockTimeMills", "0");
     put(t, "startAcceptSendRequestTimeStamp", "0");
     put(t, "remainTransientStoreBufferNumbs", "2147483647");
-    put(t, "timerReadBehind", "0");
-    put(t, "timerOffsetBehind", "0");
-    put(t, "timerCongestNum", "0");
-    put(t, "timerEnqueueTps", "0.0");
-    put(t, "timerDequeueTps", "0.0");
+}
+
+/* What waits for its time. RocketMQ's keys, of its timer wheel, have their nearest meaning: how late the next delivery
+ * is (s), what of the log is not in the database yet, what waits, and what came and went. */
+static void put_retry(struct kv_table *t, struct broker *b)
+{
+    struct retry_stats s = {0};
+    if (b->retries != NULL)
+        retries_stats(b->retries, &s);
+    int64_t late_ms = s.active && s.next_due_ms > 0 ? clock_wall_ms() - s.next_due_ms : 0;
+    put(t, "retryDatabase", "%s", s.database_up ? "up" : s.database_error.text);
+    put(t, "retryDeadRows", "%lld", (long long)s.dead_rows);
+    put(t, "timerReadBehind", "%lld", (long long)(late_ms > 0 ? late_ms / 1000 : 0));
+    put(t, "timerOffsetBehind", "%lld", (long long)(s.caught_up ? 0 : store_written(b->store) - s.view_phys));
+    put(t, "timerCongestNum", "%lld", (long long)s.waiting_rows);
+    put(t, "timerEnqueueTps", "%.1f", stats_rate(b->stats, STAT_delayed, 10) + stats_rate(b->stats, STAT_sent_back, 10));
+    put(t, "timerDequeueTps", "%.1f", stats_rate(b->stats, STAT_delay_over, 10));
 }
 
 void runtime_info_print(struct broker *b, struct buf *out)
@@ -128,6 +141,7 @@ void runtime_info_print(struct broker *b, struct buf *out)
     put_daily(&t, "msgGet", b->stats, STAT_get_messages);
     put_store(&t, b);
     put_absent_queues(&t);
+    put_retry(&t, b);
     kv_table_print(&t, out);
     kv_table_fini(&t);
 }

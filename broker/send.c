@@ -180,9 +180,8 @@ static enum send_refusal check_directives(struct send_lane *l, const struct send
     /* Such a record has no place in a queue, so it is never an ordinary message. */
     if ((o->sys_flag & SYSFLAG_TRANS_MASK) == SYSFLAG_TRANS_PREPARED)
         d->transaction = true;
-    if (d->transaction)
-        return check_transaction(l, o, eb);
-    return d->later && !t->dead ? check_delay(l, o, d, eb) : SEND_ACCEPTED;
+    enum send_refusal refusal = d->transaction ? check_transaction(l, o, eb) : SEND_ACCEPTED;
+    return refusal == SEND_ACCEPTED && d->later && !t->dead ? check_delay(l, o, d, eb) : refusal;
 }
 
 /* The properties that the broker adds: those of a batch's header, and the cluster's name. */

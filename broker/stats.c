@@ -22,7 +22,7 @@ enum {
 
 /* The counters that rates are asked for. */
 static const enum stats_counter sampled[] = {STAT_put_messages, STAT_get_messages, STAT_get_requests,
-    STAT_get_found, STAT_get_missed};
+    STAT_get_found, STAT_get_missed, STAT_delayed, STAT_sent_back, STAT_delay_over};
 enum { SAMPLED_COUNT = sizeof sampled / sizeof *sampled };
 
 struct sample {

@@ -14,7 +14,7 @@
     X(put_requests) X(put_messages) X(put_bytes) X(put_refused) X(put_failed) X(put_timeouts)  \
     X(get_requests) X(get_found) X(get_missed) X(get_messages) X(get_bytes) X(get_refused)     \
     X(pulls_held) X(pulls_woken) X(pulls_timed_out) X(pulls_not_held)                          \
-    X(sent_back) X(dead_letters) X(appends) X(flush_inline) X(delayed)
+    X(sent_back) X(dead_letters) X(appends) X(flush_inline) X(delayed) X(delay_over)
 
 enum stats_counter {
 #define STATS_ENUM(name) STAT_##name,

@@ -241,8 +241,8 @@ static void fill_real(struct broker *b, const struct half *half, struct topic *t
     };
 }
 
-/* A committed message that is for later waits like any other; what its properties ask for was checked by nobody, so nonsense
- * in them means at once. */
+/* A committed message that is for later waits like any other. What it asks for was looked at when it was prepared; what
+ * cannot be had any more, because settings changed, means at once. */
 static int delay_commit(struct broker *b, const struct half *half, const struct message *real, struct buf *properties,
                         struct message *later, struct send_piece *piece, struct errbuf *eb)
 {

@@ -2,7 +2,7 @@
 """Measures CJMQ beside the machine's own limits and writes the table of docs/performance.md.
 
     scripts/performance.py [--rounds 5] [--seconds 2.5] [--build build/release] [--probes ../shared/probes] [--dir DIR] [--write]
-                           [--replication]
+                           [--replication | --retry ROWS]
 
 Every round takes the limits F (disk.c), E1, EP, E64 (ref.c with lg.c) and then, on fresh stores, all phases with ASYNC_FLUSH and SYNC_FLUSH.
 What is printed is the median over the rounds. With --write the table replaces what stands between the markers in docs/performance.md.
@@ -26,6 +26,8 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MARKS = "<!-- figures: begin -->", "<!-- figures: end -->"
 REPLICATED_MARKS = "<!-- replication: begin -->", "<!-- replication: end -->"
+RETRY_MARKS = "<!-- retry: begin -->", "<!-- retry: end -->"
+RETRY_APPS, RETRY_DUE, RETRY_DUE_S = 1_000, 50_000, 10  # delay level 3 of RocketMQ's table: 10 s
 BACKLOG_MESSAGES = 100_000
 FLUSHES = "ASYNC_FLUSH", "SYNC_FLUSH"
 REPLICATED_SHAPES = {"1x1": (), "1x64": ("-f", "64"), "64x1": ("-c", "64"), "16x64": ("-c", "16", "-f", "64")}
@@ -183,6 +185,11 @@ class Bench:
             registry.stop()
             shutil.rmtree(folder)
 
+    def alone_round(self):
+        self.limits()
+        for flush in FLUSHES:
+            self.phases(flush)
+
     # --- a master and one slave ---
 
     def member(self, folder, name, port, *options):
@@ -190,19 +197,23 @@ class Bench:
                        f"--listenPort={port}", "--fastListenPort=0", f"--storePathRootDir={folder}/{name}",
                        f"--logDir={folder}/{name}-logs", *options], f"{folder}/{name}.out")
 
+    @staticmethod
+    def console(port, command):
+        with socket.create_connection(("127.0.0.1", port)) as s:
+            s.sendall(f"auth -u jmq -p jmq\r\n{command}\r\nexit\r\n".encode())
+            text = b""
+            while part := s.recv(65536):
+                text += part
+            return text.decode()
+
     def await_in_step(self, console, *servers):
         while True:
             for server in servers:
                 if server.process.poll() is not None:
                     sys.exit(f"a server ended; see {server.out.name}")
             try:
-                with socket.create_connection(("127.0.0.1", console)) as s:
-                    s.sendall(b"auth -u jmq -p jmq\r\nmonitor -i replication\r\nexit\r\n")
-                    text = b""
-                    while part := s.recv(65536):
-                        text += part
-                    if b'inStep\\":1' in text:
-                        return
+                if 'inStep\\":1' in self.console(console, "monitor -i replication"):
+                    return
             except OSError:
                 pass
             time.sleep(0.05)
@@ -225,6 +236,11 @@ class Bench:
             master.stop()
             shutil.rmtree(folder)
 
+    def replicated_round(self):
+        for flush in FLUSHES:
+            for role in ("ASYNC_MASTER", "SYNC_MASTER"):
+                self.replicated(flush, role)
+
     def replicated_table(self):
         m = self.median
         rows = [f"Medians of {self.args.rounds} rounds, {self.args.seconds} s a phase, 1 KiB bodies; both brokers and the producer on one "
@@ -237,6 +253,65 @@ class Bench:
                 rows.append(f"| {flush} {shape} | {m(a + ' /s'):,.0f} | {m(s + ' /s'):,.0f} | {100 * cost:.0f} % "
                             f"| {m(a + ' p50Us'):,.0f}, {m(s + ' p50Us'):,.0f} | {m(a + ' p99Us'):,.0f}, {m(s + ' p99Us'):,.0f} |")
         return "\n".join(rows)
+
+    # --- messages for later ---
+
+    def waiting(self, console):
+        return int(re.search(r"waiting=(\d+)", self.console(console, "retry stats --limit 1")).group(1))
+
+    def await_waiting(self, console, rows, at_most):
+        while (self.waiting(console) > rows) if at_most else (self.waiting(console) < rows):
+            time.sleep(0.1)
+
+    def retry_sends(self, port, pid, name):
+        self.add(f"{name} /s", self.mqbench(port, pid, "-d", str(self.args.seconds), "-w", "0.5", "-f", "64")["sent"]["perSecond"])
+
+    def retry(self):
+        """Sends before and while rows wait, and how fast rows come and go."""
+        folder, rows = tempfile.mkdtemp(dir=self.work), self.args.retry
+        port, console = free_port(), free_port()
+        options = ("--haListenPort=0", f"--telnetPort={console}", f"--retryRowsMax={2 * rows + RETRY_DUE}")
+        broker = self.member(folder, "retry", port, *options)
+        try:
+            self.wait_for_port(console)
+            self.mqbench(port, broker.pid, "-d", str(self.args.seconds), "-f", "64")  # the first log files are made
+            for _ in range(3):
+                self.retry_sends(port, broker.pid, "before")
+            self.add("anon before", status_kib(broker.pid, "RssAnon") / 1024)
+            begun = time.perf_counter()
+            later = ("-t", "Later", "-f", "64", "--apps", str(RETRY_APPS))
+            self.add("later /s", self.mqbench(port, broker.pid, "-N", str(rows), "--delay", "18", *later)["sent"]["perSecond"])
+            self.await_waiting(console, rows, False)
+            self.add("rows in /s", rows / (time.perf_counter() - begun))
+            for _ in range(3):
+                self.retry_sends(port, broker.pid, "with rows")
+            self.add("anon with rows", status_kib(broker.pid, "RssAnon") / 1024)
+            begun = time.perf_counter()
+            self.mqbench(port, broker.pid, "-N", str(RETRY_DUE), "--delay", "3", *later)
+            self.await_waiting(console, rows + 1, False)
+            self.await_waiting(console, rows, True)
+            self.add("rows out /s", RETRY_DUE / (time.perf_counter() - begun - RETRY_DUE_S))
+            broker.stop()
+            broker = self.member(folder, "retry", port, *options)
+            self.add("restart ms", first_answer_ms(broker, port, 28))
+            self.await_waiting(console, rows, False)
+        finally:
+            broker.stop()
+            shutil.rmtree(folder)
+
+    def retry_table(self):
+        m = self.median
+        low, high = min(self.results["rows in /s"]), max(self.results["rows in /s"])
+        return "\n".join([
+            f"{self.args.retry:,} rows wait, of {RETRY_APPS:,} apps, 1 KiB bodies, in SQLite. Medians of {self.args.rounds} rounds.", "",
+            "| what | |", "|---|---|",
+            f"| delayed sends 1x64, per second | {m('later /s'):,.0f} |",
+            f"| rows into the database, per second (lowest and highest round) | {m('rows in /s'):,.0f} ({low:,.0f}, {high:,.0f}) |",
+            f"| {RETRY_DUE:,} rows that fall due at once: delivered per second | {m('rows out /s'):,.0f} |",
+            f"| other sends 1x64: without rows, with them (ratio), per second | {m('before /s'):,.0f}, {m('with rows /s'):,.0f} "
+            f"({m('with rows /s') / m('before /s'):.2f}) |",
+            f"| anonymous memory of the broker: without rows, with them, MB | {m('anon before'):.1f}, {m('anon with rows'):.1f} |",
+            f"| start with the rows to the first answer, ms | {m('restart ms'):,.0f} |"])
 
     # --- the table ---
 
@@ -281,6 +356,16 @@ def write_document(table, marks):
     print(f"\nwritten into {path}")
 
 
+def suite(bench):
+    """What one round measures, what makes the table of all, and where that stands in the document."""
+    if bench.args.retry:
+        return bench.retry, bench.retry_table, RETRY_MARKS
+    if bench.args.replication:
+        return bench.replicated_round, bench.replicated_table, REPLICATED_MARKS
+    bench.build_probes()
+    return bench.alone_round, bench.table, MARKS
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
@@ -290,28 +375,21 @@ def main():
     parser.add_argument("--dir", default=None, help="folder on the disk to be measured (default: the build folder)")
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     parser.add_argument("--replication", action="store_true", help="measure a master and a slave instead")
+    parser.add_argument("--retry", type=int, metavar="ROWS", help="measure a broker with so many messages for later instead")
     args = parser.parse_args()
     work = tempfile.mkdtemp(prefix="performance-", dir=args.dir or args.build)
     try:
         bench = Bench(args, work)
-        if not args.replication:
-            bench.build_probes()
+        measure, tabulate, marks = suite(bench)
         for i in range(args.rounds):
             print(f"round {i + 1} of {args.rounds}", flush=True)
-            if not args.replication:
-                bench.limits()
-            for flush in FLUSHES:
-                if not args.replication:
-                    bench.phases(flush)
-                    continue
-                for role in ("ASYNC_MASTER", "SYNC_MASTER"):
-                    bench.replicated(flush, role)
-        table = bench.replicated_table() if args.replication else bench.table()
+            measure()
+        table = tabulate()
     finally:
         shutil.rmtree(work)
     print(table)
     if args.write:
-        write_document(table, REPLICATED_MARKS if args.replication else MARKS)
+        write_document(table, marks)
 
 
 if __name__ == "__main__":

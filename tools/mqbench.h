@@ -36,6 +36,7 @@ struct bench_options {
     bool keys;
     bool quiet;
     int64_t delay_level; /* 0: at once */
+    int64_t apps;        /* producer groups that messages name in turns; 0: they name none */
     int64_t message_bytes;
     int64_t connections;
     int64_t consumers;

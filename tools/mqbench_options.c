@@ -51,6 +51,7 @@ static const struct option_def defs[] = {
     {0, "timeout", OPTION_NUMBER, AT(timeout_ms), 1, 3600000, "MS", "send timeout (3000)"},
     {0, "keys", OPTION_FLAG, AT(keys), 0, 0, NULL, "give each message a key"},
     {0, "delay", OPTION_NUMBER, AT(delay_level), 1, 256, "LEVEL", "send for later: a delay level (none)"},
+    {0, "apps", OPTION_NUMBER, AT(apps), 1, 1000000, "N", "messages name N producer groups in turns (none)"},
     {0, "tag", OPTION_TEXT, AT(tag), 0, 0, "TAG", "give each message this tag"},
     {'p', "server-pid", OPTION_NUMBER, AT(server_pid), 1, 1 << 22, "PID",
      "also report this process's CPU and memory"},

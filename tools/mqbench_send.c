@@ -27,6 +27,8 @@ struct sender {
     struct cjmq_message message;
     char *body;           /* owned */
     char key[KEY_MAX];
+    char app[KEY_MAX];
+    struct cjmq_property app_property;
     struct send_op *ops;  /* owned */
 };
 
@@ -100,6 +102,9 @@ static void op_send(struct send_op *op, int64_t now_ns)
     memcpy(s->body, &head, sizeof head);
     if (s->message.keys != NULL)
         snprintf(s->key, sizeof s->key, "k%llu", (unsigned long long)lane->started);
+    if (s->message.property_count != 0)
+        snprintf(s->app, sizeof s->app, "app%llu",
+                 (unsigned long long)(lane->started % (uint64_t)lane->bench->options.apps));
     op->begun_ns = now_ns;
     lane->started++;
     lane->busy++;
@@ -196,7 +201,10 @@ int sender_add(struct lane *lane)
         .tags = o->tag,
         .delay_level = (int)o->delay_level,
         .keys = o->keys ? s->key : NULL,
+        .properties = &s->app_property,
+        .property_count = o->apps > 0 ? 1 : 0,
     };
+    s->app_property = (struct cjmq_property){.name = "PGROUP", .value = s->app};
     s->ops = mem_zalloc((size_t)o->in_flight * sizeof *s->ops);
     if (lane->idle_end == NULL)
         lane->idle_end = &lane->idle;

@@ -532,10 +532,13 @@ class Figures(Cluster):
         self.assertEqual(writer.sock.recv(1), b"")
         eventually(lambda: self.monitor("session") == [])
 
+    def runtime_info(self):
+        return json.loads(self.connection.call(RUNTIME_INFO).body)["table"]
+
     def test_runtime_info_has_what_tools_compute_with(self):
         for _ in range(3):
             self.assertEqual(self.connection.send(TOPIC, b"12345", group=APP).code, 0)
-        table = json.loads(self.connection.call(RUNTIME_INFO).body)["table"]
+        table = self.runtime_info()
         number = r"-?\d+(\.\d+)?"
         rates = " ".join([number] * 3)
         # The keys that clusterList prints, exportMetrics needs and the dashboard uses, with the form that they parse.
@@ -552,6 +555,9 @@ class Figures(Cluster):
                 self.assertIn(key, table)
                 self.assertRegex(table[key], "^%s$" % form, key)
         self.assertEqual((table["msgPutTotalTodayNow"], table["putMessageTimesTotal"]), ("3", "3"))
+        self.assertEqual((table["retryDatabase"], table["timerCongestNum"]), ("up", "0"))
+        self.assertEqual(self.connection.send(TOPIC, b"later", group=APP, properties={"DELAY": "18"}).code, 0)
+        eventually(lambda: self.runtime_info()["timerCongestNum"] == "1" and float(self.runtime_info()["timerEnqueueTps"]) > 0)
         self.assertGreater(int(table["earliestMessageTimeStamp"]), 1.7e12)
         self.assertLessEqual(float(table["commitLogDiskRatio"]), 1)
 

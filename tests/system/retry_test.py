@@ -195,6 +195,9 @@ class Delayed(RetryTest):
                                  ({"TIMER_DELIVER_MS": "99999999999999999999"}, "TIMER_DELIVER_MS="), ({"DELAY": "x"}, "DELAY=x")):
             answer = self.c.send(self.topic, b"no", properties=properties)
             self.assertEqual((answer.code, text in answer.remark), (13, True), (properties, answer))
+            half = {"TRAN_MSG": "true", "PGROUP": "tx", "UNIQ_KEY": "key", **properties}
+            answer = self.c.send(self.topic, b"no", group="tx", properties=half, sys_flag=4)
+            self.assertEqual((answer.code, text in answer.remark), (13, True), (half, answer))
         answer = self.c.send(self.topic, encode_batch([(b"a", {}), (b"b", {})]), code=SEND_BATCH, batch=True, properties={"DELAY": "1"})
         self.assertEqual((answer.code, "batch" in answer.remark), (13, True), answer)
         self.assertEqual(listed(self.c, "--topic " + self.topic), [])
