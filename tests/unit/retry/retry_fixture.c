@@ -327,9 +327,15 @@ void fake_wait_settled(struct fake_broker *b)
              stats(b).database_error.text);
 }
 
-bool fake_is_sqlite(const struct fake_broker *b)
+static bool is_sqlite(const struct fake_broker *b)
 {
     return strcmp(b->options.url, "sqlite:") == 0;
+}
+
+void fake_only_sqlite(const struct fake_broker *b)
+{
+    if (!is_sqlite(b))
+        skip();
 }
 
 /* --- commands --- */

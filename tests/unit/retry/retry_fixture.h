@@ -33,7 +33,8 @@ struct fake_broker {
 
 /* Folder, store, options; nothing runs. The clock stands at T0. The database is CJMQ_TEST_RETRY_STORE, else sqlite:. */
 struct fake_broker *fake_new(void);
-bool fake_is_sqlite(const struct fake_broker *b);
+/* Skips the test where it does something to SQLite's file by hand and the database is another. */
+void fake_only_sqlite(const struct fake_broker *b);
 /* Closes the store and opens it anew. */
 void fake_store_reopen(struct fake_broker *b);
 void fake_free(struct fake_broker *b);

@@ -119,8 +119,7 @@ static void test_crash_at_any_moment_loses_none_and_repeats_none(void **state)
 static void test_crash_full_disk_delays_and_recovers(void **state)
 {
     (void)state;
-    if (!fake_is_sqlite(b))
-        skip();
+    fake_only_sqlite(b);
     signal(SIGXFSZ, SIG_IGN);
     struct rlimit before, small = {.rlim_cur = (4 << 20) + 65536};
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static struct fake_broker *b;
@@ -24,13 +23,6 @@ static int teardown(void **state)
     (void)state;
     fake_free(b);
     return 0;
-}
-
-/* What is done to the file by hand. */
-static void only_sqlite(void)
-{
-    if (!fake_is_sqlite(b))
-        skip();
 }
 
 static void test_retry_timer_is_delivered_when_due_and_not_before(void **state)
@@ -140,7 +132,7 @@ static void test_retry_rows_survive_a_restart_and_come_once(void **state)
 static void test_retry_appended_and_not_read_is_not_delivered_again(void **state)
 {
     (void)state;
-    only_sqlite();
+    fake_only_sqlite(b);
     /* The append is in the log, the view ends before it reads the op record. */
     fake_start(b, true);
     fake_put_timer(b, "Orders", "shop", 1, 1000);
@@ -302,204 +294,6 @@ static void test_retry_promoted_waits_until_it_has_read_what_its_master_wrote(vo
     fake_wait_settled(b);
     assert_int_equal(b->rows, 0);
     store_replication_wait(b->store, false);
-}
-
-static void test_retry_deleted_database_is_built_anew(void **state)
-{
-    (void)state;
-    only_sqlite();
-    fake_start(b, true);
-    for (int i = 0; i < 20; i++)
-        fake_put_timer(b, "Orders", "shop", i, 1000 + i);
-    fake_wait_waiting(b, 20);
-    fake_clock(b, 1009);
-    fake_wait_count(b, "Orders", 0, 10);
-    fake_wait_waiting(b, 10);
-    char *path = NULL;
-    if (asprintf(&path, "%s/retry/retry.db", b->dir) < 0)
-        abort();
-    assert_int_equal(unlink(path), 0);
-    struct stat st;
-    for (int ms = 1009; stat(path, &st) != 0; usleep(2000)) /* looked at once a second */
-        fake_clock(b, ms < 1900 ? ms += 50 : ms++);
-    free(path);
-    fake_clock(b, 5000);
-    fake_wait_count(b, "Orders", 0, 20);
-    fake_wait_waiting(b, 0);
-    fake_wait_settled(b);
-    int numbers[20];
-    bool seen[20] = {false};
-    assert_int_equal(fake_queue_numbers(b, "Orders", 0, numbers, 20), 20);
-    for (int i = 0; i < 20; i++) {
-        assert_false(seen[numbers[i]]);
-        seen[numbers[i]] = true;
-    }
-}
-
-static void test_retry_damaged_database_is_put_aside(void **state)
-{
-    (void)state;
-    only_sqlite();
-    fake_start(b, true);
-    fake_put_timer(b, "Orders", "shop", 1, 1000);
-    fake_wait_waiting(b, 1);
-    fake_stop(b);
-    char *path = NULL;
-    if (asprintf(&path, "%s/retry/retry.db", b->dir) < 0)
-        abort();
-    fixture_write_file(path, 0, "this is no database at all, it is a text of someone else's", 58);
-    free(path);
-    fake_start(b, true);
-    fake_wait_waiting(b, 1);
-    fake_clock(b, 1000);
-    fake_wait_count(b, "Orders", 0, 1);
-    if (asprintf(&path, "ls %s/retry/ | grep -q 'retry.db.damaged-'", b->dir) < 0)
-        abort();
-    assert_int_equal(system(path), 0);
-    free(path);
-}
-
-static void test_retry_tables_changed_by_hand_are_built_anew(void **state)
-{
-    (void)state;
-    only_sqlite();
-    fake_start(b, true);
-    for (int i = 0; i < 3; i++)
-        fake_put_timer(b, "Orders", "shop", i, 1000 + i * 1000);
-    fake_wait_waiting(b, 3);
-    fake_clock(b, 1000);
-    fake_wait_count(b, "Orders", 0, 1);
-    fake_wait_waiting(b, 2);
-    fake_wait_settled(b);
-    static const char *const damage[] = {"UPDATE retry_position SET next_offset=0", "DELETE FROM retry_position"};
-    for (int i = 0; i < 2; i++) {
-        fake_stop(b);
-        char *command = NULL;
-        if (asprintf(&command, "sqlite3 %s/retry/retry.db '%s'", b->dir, damage[i]) < 0)
-            abort();
-        assert_int_equal(system(command), 0);
-        free(command);
-        fake_put_timer(b, "Orders", "shop", 3 + i, 5000);
-        fake_start(b, true);
-        fake_wait_caught_up(b);
-        fake_wait_waiting(b, 3 + i);
-    }
-    fake_clock(b, 5000);
-    fake_wait_count(b, "Orders", 0, 5);
-    fake_wait_settled(b);
-}
-
-static void test_retry_locked_database_delays_and_recovers(void **state)
-{
-    (void)state;
-    only_sqlite();
-    b->options.database_timeout_ms = 20;
-    fake_start(b, true);
-    fake_put_timer(b, "Orders", "shop", 1, 1000);
-    fake_wait_waiting(b, 1);
-    char *command = NULL;
-    if (asprintf(&command, "sqlite3 %s/retry/retry.db", b->dir) < 0)
-        abort();
-    FILE *shell = popen(command, "w");
-    free(command);
-    assert_non_null(shell);
-    fprintf(shell, ".timeout 10000\nBEGIN IMMEDIATE;\n");
-    fflush(shell);
-    int64_t ms = 100;
-    struct retry_stats s = {.database_up = true};
-    for (int i = 2; s.database_up && i < 2000; i++, usleep(2000)) {
-        fake_put_timer(b, "Orders", "shop", i, 1000000);
-        retry_stats(b->retry, &s);
-    }
-    assert_false(s.database_up);
-    assert_non_null(strstr(s.database_error.text, "locked"));
-    struct errbuf eb = {{0}};
-    assert_true(retry_accepts(b->retry, SLICE_LIT("shop"), &eb)); /* sends go on */
-    fprintf(shell, "COMMIT;\n");
-    pclose(shell);
-    for (s.database_up = false; !s.database_up; usleep(2000)) {
-        fake_clock(b, ms += 10);
-        retry_stats(b->retry, &s);
-        assert_true(ms < 100000);
-    }
-    fake_clock(b, 200000);
-    fake_wait_count(b, "Orders", 0, 1);
-    fake_wait_settled(b);
-    assert_int_equal(fixture_body_number(fake_record(b, "Orders", 0, 0).body), 1);
-}
-
-static void server(const char *what)
-{
-    char *command = NULL;
-    if (asprintf(&command, "%s %s", getenv("CJMQ_TEST_SERVER_CONTROL"), what) < 0)
-        abort();
-    assert_int_equal(system(command), 0);
-    free(command);
-}
-
-static void test_retry_server_stopped_and_started_again_loses_nothing(void **state)
-{
-    (void)state;
-    if (getenv("CJMQ_TEST_SERVER_CONTROL") == NULL)
-        skip();
-    fake_start(b, true);
-    fake_put_timer(b, "Orders", "shop", 1, 1000);
-    fake_put_timer(b, "Orders", "shop", 2, 2000);
-    fake_wait_waiting(b, 2);
-    fake_clock(b, 1000);
-    fake_wait_count(b, "Orders", 0, 1);
-    fake_wait_settled(b);
-    server("stop");
-    fake_put_timer(b, "Orders", "shop", 3, 2000);
-    fake_wait_database(b, false);
-    struct errbuf eb = {{0}};
-    assert_true(retry_accepts(b->retry, SLICE_LIT("shop"), &eb));
-    fake_clock(b, 3000);
-    assert_int_equal(fake_queue_count(b, "Orders", 0), 1);
-    server("start");
-    struct retry_stats s = {0};
-    for (int64_t ms = 3000; !s.database_up; usleep(10000)) {
-        fake_clock(b, ms += 100);
-        retry_stats(b->retry, &s);
-        assert_true(ms < 1000000);
-    }
-    fake_wait_count(b, "Orders", 0, 3);
-    fake_wait_settled(b);
-    fake_wait_waiting(b, 0);
-}
-
-static void test_retry_log_that_lost_its_end_rebuilds_the_view(void **state)
-{
-    (void)state;
-    fake_start(b, true);
-    fake_put_timer(b, "Orders", "shop", 1, 1000);
-    fake_put_timer(b, "Orders", "shop", 2, 100000);
-    fake_wait_waiting(b, 2);
-    fake_clock(b, 1000);
-    fake_wait_count(b, "Orders", 0, 1);
-    fake_wait_waiting(b, 1);
-    fake_stop(b);
-    /* the same database with another log */
-    char *command = NULL;
-    if (asprintf(&command, "rm -r %s/commitlog %s/consumequeue", b->dir, b->dir) < 0)
-        abort();
-    append_batch_free(b->batch);
-    store_close(b->store);
-    assert_int_equal(system(command), 0);
-    free(command);
-    struct store_options o = fixture_options(b->dir);
-    o.commitlog_file_bytes = 4 << 20;
-    o.consumequeue_file_entries = 10000;
-    o.index_enable = false;
-    b->store = fixture_open(&o);
-    b->batch = append_batch_new(b->store, 3 << 20);
-    fake_put_timer(b, "Orders", "shop", 3, 2000);
-    fake_start(b, true);
-    fake_wait_caught_up(b);
-    fake_wait_waiting(b, 1);
-    fake_clock(b, 2000);
-    fake_wait_count(b, "Orders", 0, 1);
-    assert_int_equal(fixture_body_number(fake_record(b, "Orders", 0, 0).body), 3);
 }
 
 static void test_retry_refused_append_is_tried_again(void **state)
@@ -892,12 +686,6 @@ int main(void)
         TEST(test_retry_copy_of_another_message_counts_as_no_delivery),
         TEST(test_retry_torn_delivery_found_by_the_promoted_slave),
         TEST(test_retry_promoted_waits_until_it_has_read_what_its_master_wrote),
-        TEST(test_retry_deleted_database_is_built_anew),
-        TEST(test_retry_damaged_database_is_put_aside),
-        TEST(test_retry_tables_changed_by_hand_are_built_anew),
-        TEST(test_retry_locked_database_delays_and_recovers),
-        TEST(test_retry_server_stopped_and_started_again_loses_nothing),
-        TEST(test_retry_log_that_lost_its_end_rebuilds_the_view),
         TEST(test_retry_refused_append_is_tried_again),
         TEST(test_retry_bad_row_goes_to_the_dead_letters_and_delays_no_other),
         TEST(test_retry_expired_row_goes_to_the_dead_letters),
