@@ -71,14 +71,25 @@ class Server:
         self.out.close()
 
 
+def frame(code):
+    header = json.dumps({"code": code, "flag": 0, "language": "OTHER", "opaque": 1, "version": 409}).encode()
+    return struct.pack(">II", 4 + len(header), len(header)) + header
+
+
+def runtime_info(port):
+    with socket.create_connection(("127.0.0.1", port)) as s, s.makefile("rb") as answer:
+        s.sendall(frame(28))
+        length, header = struct.unpack(">II", answer.read(8))
+        answer.read(header & 0xffffff)
+        return json.loads(answer.read(length - 4 - (header & 0xffffff)))["table"]
+
+
 def first_answer_ms(server, port, code):
     """Milliseconds from exec to the answer to a first request."""
-    header = json.dumps({"code": code, "flag": 0, "language": "OTHER", "opaque": 1, "version": 409}).encode()
-    frame = struct.pack(">II", 4 + len(header), len(header)) + header
     while True:
         try:
             with socket.create_connection(("127.0.0.1", port)) as s:
-                s.sendall(frame)
+                s.sendall(frame(code))
                 if s.recv(4):
                     return 1000 * (time.perf_counter() - server.started)
         except OSError:
@@ -256,12 +267,13 @@ class Bench:
 
     # --- messages for later ---
 
-    def waiting(self, console):
-        return int(re.search(r"waiting=(\d+)", self.console(console, "retry stats --limit 1")).group(1))
+    @staticmethod
+    def await_waiting(port, rows, at_most):
+        def now():
+            return int(runtime_info(port)["timerCongestNum"])
 
-    def await_waiting(self, console, rows, at_most):
-        while (self.waiting(console) > rows) if at_most else (self.waiting(console) < rows):
-            time.sleep(0.1)
+        while (now() > rows) if at_most else (now() < rows):
+            time.sleep(0.02)
 
     def retry_sends(self, port, pid, name):
         self.add(f"{name} /s", self.mqbench(port, pid, "-d", str(self.args.seconds), "-w", "0.5", "-f", "64")["sent"]["perSecond"])
@@ -269,11 +281,11 @@ class Bench:
     def retry(self):
         """Sends before and while rows wait, and how fast rows come and go."""
         folder, rows = tempfile.mkdtemp(dir=self.work), self.args.retry
-        port, console = free_port(), free_port()
-        options = ("--haListenPort=0", f"--telnetPort={console}", f"--retryRowsMax={2 * rows + RETRY_DUE}")
+        port = free_port()
+        options = ("--haListenPort=0", "--telnetPort=0", f"--retryRowsMax={2 * rows + RETRY_DUE}")
         broker = self.member(folder, "retry", port, *options)
         try:
-            self.wait_for_port(console)
+            self.wait_for_port(port)
             self.mqbench(port, broker.pid, "-d", str(self.args.seconds), "-f", "64")  # the first log files are made
             for _ in range(3):
                 self.retry_sends(port, broker.pid, "before")
@@ -281,20 +293,20 @@ class Bench:
             begun = time.perf_counter()
             later = ("-t", "Later", "-f", "64", "--apps", str(RETRY_APPS))
             self.add("later /s", self.mqbench(port, broker.pid, "-N", str(rows), "--delay", "18", *later)["sent"]["perSecond"])
-            self.await_waiting(console, rows, False)
+            self.await_waiting(port, rows, False)
             self.add("rows in /s", rows / (time.perf_counter() - begun))
             for _ in range(3):
                 self.retry_sends(port, broker.pid, "with rows")
             self.add("anon with rows", status_kib(broker.pid, "RssAnon") / 1024)
             begun = time.perf_counter()
             self.mqbench(port, broker.pid, "-N", str(RETRY_DUE), "--delay", "3", *later)
-            self.await_waiting(console, rows + 1, False)
-            self.await_waiting(console, rows, True)
+            self.await_waiting(port, rows + 1, False)
+            self.await_waiting(port, rows, True)
             self.add("rows out /s", RETRY_DUE / (time.perf_counter() - begun - RETRY_DUE_S))
             broker.stop()
             broker = self.member(folder, "retry", port, *options)
             self.add("restart ms", first_answer_ms(broker, port, 28))
-            self.await_waiting(console, rows, False)
+            self.await_waiting(port, rows, False)
         finally:
             broker.stop()
             shutil.rmtree(folder)
