@@ -246,7 +246,7 @@ void settings_fini(struct setting_def *defs, size_t n, void *base)
 static bool holds_hidden_password(struct slice value)
 {
     static const char hidden[] = ":" SETTING_HIDDEN "@";
-    return memmem(value.ptr, value.len, hidden, sizeof hidden - 1) != NULL;
+    return value.len >= sizeof hidden - 1 && memmem(value.ptr, value.len, hidden, sizeof hidden - 1) != NULL;
 }
 
 int settings_assign(struct setting_def *defs, size_t n, void *base, struct slice name, struct slice value,
