@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.OptionalLong;
+import java.util.Set;
 import java.util.TreeMap;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.TopicConfig;
@@ -74,6 +75,11 @@ final class StoreBook {
                 digests.add(digest(record));
             }
         }
+    }
+
+    /** The consumer groups that were learnt. */
+    Set<String> groups() {
+        return groups.keySet();
     }
 
     private static String topicOf(String queue) {

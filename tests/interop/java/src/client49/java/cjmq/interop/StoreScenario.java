@@ -8,6 +8,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -152,6 +153,9 @@ final class StoreScenario implements Scenario {
                 run.book.learn(run.admin);
             }
             if (ending == Ending.KILL && leg < legs - 1) {
+                await(run, () -> savedGroups(run, run.book.groups()), "consumer groups are on the disk");
+            }
+            if (ending == Ending.KILL && leg < legs - 1) {
                 killInTheMiddle(run);
             } else {
                 bed.cluster().stopBroker();
@@ -253,6 +257,12 @@ final class StoreScenario implements Scenario {
             saved.put(Integer.valueOf(parts[0]), Long.valueOf(parts[1]));
         }
         return saved;
+    }
+
+    /** CJMQ saves groups that came into being by first use once a second. */
+    private static boolean savedGroups(Run run, Set<String> names) throws Exception {
+        var text = Files.readString(run.folder.resolve("config/subscriptionGroup.json"));
+        return names.stream().allMatch(name -> text.contains("\"" + name + "\""));
     }
 
     private static void sendDelayed(Run run, String prefix, int level) throws Exception {
