@@ -23,6 +23,7 @@
 #include <assert.h>
 #include <ev.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,6 +59,7 @@ struct reactor {
     bool thread_started;
     /* --- the reactor's thread --- */
     bool again;
+    int64_t spin_until_us; /* 0: sleeps */
     int64_t now_ms;
     struct round_hook *hooks; /* owned; those that come last are behind the others */
     size_t hook_count;
@@ -245,6 +247,19 @@ static void run_hooks(struct reactor *r)
     }
 }
 
+/* Whether the time of reactor_spin() is not over yet. */
+static bool spins(struct reactor *r)
+{
+    if (r->spin_until_us == 0)
+        return false;
+    if (clock_mono_us() >= r->spin_until_us) {
+        r->spin_until_us = 0;
+        return false;
+    }
+    sched_yield();
+    return true;
+}
+
 void reactor_run(struct reactor *r)
 {
     struct reactor *outer = current;
@@ -255,7 +270,7 @@ void reactor_run(struct reactor *r)
         run_hooks(r);
         if (atomic_load_explicit(&r->stopping, memory_order_acquire))
             break;
-        bool sleepless = r->again || tasks_waiting(r);
+        bool sleepless = r->again || tasks_waiting(r) || spins(r);
         r->again = false;
         ev_run(r->loop, sleepless ? EVRUN_NOWAIT : EVRUN_ONCE);
     }
@@ -438,6 +453,11 @@ void reactor_off_round_end(struct reactor *r, reactor_fn fn, void *arg)
             r->hook_next--;
         return;
     }
+}
+
+void reactor_spin(struct reactor *r, int64_t us)
+{
+    r->spin_until_us = us == 0 ? 0 : clock_mono_us() + us;
 }
 
 void reactor_again(struct reactor *r)

@@ -79,6 +79,9 @@ void reactor_on_round_end_last(struct reactor *r, reactor_fn fn, void *arg);
 void reactor_off_round_end(struct reactor *r, reactor_fn fn, void *arg);
 /* Asks for another round at once (the loop will not sleep after this one). */
 void reactor_again(struct reactor *r);
+/* For `us` microseconds from now the loop looks for events again and again instead of sleeping; it gives its processor to any other
+ * thread that wants it. 0: it may sleep again. */
+void reactor_spin(struct reactor *r, int64_t us);
 /* Monotonic milliseconds, read once per round. */
 int64_t reactor_now_ms(const struct reactor *r);
 

@@ -122,6 +122,7 @@
     I(haSlaveFallbehindMax, 268435456, 1, 1099511627776, "bytes", "a slave further behind is not in step")                      \
     I(haSlaveCatchUpBytes, 1048576, 0, 1099511627776, "bytes", "a slave comes into step when it is no further behind than this") \
     I(haTransferBatchSize, 32768, 512, 16777216, "bytes", "log bytes in one frame to a slave")                                  \
+    I(haSpinMicros, 100, 0, 10000, "us", "SYNC_MASTER, SYNCHRONOUS: master and slave wait awake for each other's next bytes as long as they come this soon; 0: they sleep") \
     I(haSendHeartbeatInterval, 5000, 100, 600000, "ms", "say so often that the connection lives")                               \
     I(haHousekeepingInterval, 20000, 200, 3600000, "ms", "close a replication connection that is silent for so long")           \
     I(haReconnectInterval, 500, 10, 600000, "ms", "slave: pause before it connects again")                                      \

@@ -94,6 +94,7 @@ struct stream_call {
     struct follow *follow;
     const struct ha_slave_options *options;
     struct ha_slave_status *status;
+    bool awaited;
 };
 
 static void stream_start(void *arg)
@@ -113,6 +114,18 @@ static void stream_status(void *arg)
 {
     struct stream_call *call = arg;
     ha_slave_status(call->follow->stream, call->status);
+}
+
+static void stream_set_awaited(void *arg)
+{
+    struct stream_call *call = arg;
+    ha_slave_set_awaited(call->follow->stream, call->awaited);
+}
+
+static void on_awaited(void *arg, bool awaited)
+{
+    struct follow *f = arg;
+    reactor_call(f->broker->replication, stream_set_awaited, &(struct stream_call){.follow = f, .awaited = awaited});
 }
 
 static void stop_stream(struct follow *f)
@@ -148,12 +161,13 @@ static void start_stream(struct follow *f, const char *ha_address, bool plain)
         .heartbeat_ms = s->haSendHeartbeatInterval,
         .housekeeping_ms = s->haHousekeepingInterval,
         .reconnect_ms = s->haReconnectInterval,
+        .spin_us = s->haSpinMicros,
         .on_cut = on_stream_cut,
         .on_change = on_stream_change,
         .arg = f,
     };
     reactor_call(f->broker->replication, stream_start, &(struct stream_call){.follow = f, .options = &options});
-    f->sync = slave_sync_new(f->broker, group_link_client(f->link), f->address, plain);
+    f->sync = slave_sync_new(f->broker, group_link_client(f->link), f->address, plain, on_awaited, f);
 }
 
 static void free_when_done(struct follow *f)

@@ -13,7 +13,8 @@
  *   ext     address, brokerName; boot (the master's of the answer before; 0 at first), topics, groups, offsets (counts of that
  *           answer)
  *   body    consumer offsets that the master has not been told, in the shape of consumerOffset.json; empty: none
- *   answer  0, ext boot, topics, groups, offsets (now), offsetsWhole ("true": what is not listed is gone);
+ *   answer  0, ext boot, topics, groups, offsets (now), offsetsWhole ("true": what is not listed is gone), slavesAwaited
+ *           ("true": sends wait for slaves);
  *           body JSON {"topics":..,"groups":..,"offsets":..,"delayOffsets":..}, each in the shape of its file, left out when
  *           nothing changed; 1: this is no master, or another group's
  * Threads: any; no state. */
@@ -33,6 +34,7 @@
 #define SYNC_FIELD_GROUPS "groups"
 #define SYNC_FIELD_OFFSETS "offsets"
 #define SYNC_FIELD_WHOLE "offsetsWhole"
+#define SYNC_FIELD_AWAITED "slavesAwaited"
 
 struct group_hello {
     char address[NET_ADDR_TEXT_MAX];

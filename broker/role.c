@@ -1,7 +1,7 @@
 /* role.c - the state machine between master and slave.
  *
  * Threads: b->control's, but for what role.h marks. `mutex` guards what role_heard() and role_hello() share with it; the HA
- * master lives on b->replication and is called there.
+ * master lives on b->replication or a lane and is called there.
  * Invariants: 1. The state is MASTER only while the newest epoch is our own, on disk, and the store takes appends.
  *             2. Whoever takes MASTER away has first held the identity and made the store a replica.
  *             3. `master` is not NULL only in MASTER, YIELDING and FENCED; `follow` only in SLAVE and TAKING. */
@@ -294,7 +294,7 @@ static void on_slave_seen(void *arg, const struct ha_slave_info *slave)
     call->behind += slave->acked < call->end;
 }
 
-/* On b->replication. */
+/* Where the HA master lives. */
 static void count_behind(void *arg)
 {
     struct yield_call *call = arg;
@@ -306,7 +306,7 @@ static void look_at_yield(struct role *r)
 {
     struct yield_call call = {.role = r, .end = store_written(r->broker->store)};
     if (r->master != NULL && reactor_now_ms(r->broker->control) < r->handover_deadline_ms)
-        reactor_call(r->broker->replication, count_behind, &call);
+        role_call_master(r, count_behind, &call);
     if (call.behind == 0)
         become_slave(r);
 }
@@ -453,6 +453,7 @@ struct role *role_new(struct broker *b, bool clean_stop)
     r->broker = b;
     r->unclean = !clean_stop;
     pthread_mutex_init(&r->mutex, NULL);
+    r->place_task = (struct reactor_task){.fn = role_on_place, .arg = r};
     r->fenced_task = (struct reactor_task){.fn = on_fenced, .arg = r};
     for (unsigned i = 0; i < b->lane_count; i++)
         r->recheck_task[i] = (struct reactor_task){.fn = on_recheck, .arg = &b->lanes[i]};

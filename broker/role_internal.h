@@ -28,6 +28,9 @@ struct role {
 
     struct group_link *link;
     struct ha_master *master;
+    struct reactor *master_at; /* where it lives at the moment: b->replication, or a lane's */
+    struct reactor_task place_task;
+    atomic_bool place_posted;
     struct follow *follow;
     struct reactor_timer *again;    /* taking the role failed for the disk's or a port's sake */
     struct reactor_timer *handover; /* TAKING: looks whether the log has come across; YIELDING: whether it is */
@@ -65,6 +68,8 @@ void role_on_newer_epoch(void *arg, const struct epoch *newer, const char *peer)
 /* --- role_master.c: b->control's thread --- */
 /* To TAKING, and on from there. */
 void role_take(struct role *r);
+/* r->place_task: moves the HA master to where it is best off. */
+void role_on_place(void *arg);
 /* The rest of what role_take() began, after a failure. */
 void role_on_again(void *arg);
 /* TAKING, every HANDOVER_LOOK_MS while the former master may hand over. */
@@ -75,5 +80,7 @@ int role_copies_wanted(const struct role *r);
 int role_listen_for_slaves(struct role *r, struct errbuf *eb);
 /* Closes it, and all slaves. */
 void role_stop_master(struct role *r);
+/* Calls fn(arg) where the HA master lives; there is one. */
+void role_call_master(struct role *r, void (*fn)(void *arg), void *arg);
 
 #endif

@@ -1,6 +1,6 @@
 /* role_master.c - the way to master: from TAKING, by the former master's handover and the group's word, to MASTER; and the slaves'
  * port.
- * Threads: b->control's, but for what is marked; the HA master lives on b->replication and is called there. The invariants are
+ * Threads: b->control's, but for what is marked; the HA master lives on b->replication or a lane and is called there. The invariants are
  * those of role.c. */
 #include "broker/role_internal.h"
 
@@ -18,13 +18,21 @@
 
 enum { AGAIN_MS = 1000 };
 
-/* --- on b->replication --- */
+/* --- the HA master and where it lives ---
+ *
+ * b->replication is its home, where reading old parts of the log for a slave that catches up delays nobody. A single event loop takes
+ * it over while producers wait for slaves that have all but the log's end; with several loops it would only burden one of them. */
 
 struct master_call {
     struct role *role;
     const struct ha_master_options *options;
     struct errbuf *eb;
     int err;
+};
+
+struct place_call {
+    struct role *role;
+    bool close;
 };
 
 static void master_start(void *arg)
@@ -40,17 +48,65 @@ static void master_stop(void *arg)
     r->master = NULL;
 }
 
+void role_call_master(struct role *r, void (*fn)(void *arg), void *arg)
+{
+    reactor_call(r->master_at, fn, arg);
+}
+
 void role_stop_master(struct role *r)
 {
     if (r->master != NULL)
-        reactor_call(r->broker->replication, master_stop, r);
+        role_call_master(r, master_stop, r);
 }
 
+static void look_whether_close(void *arg)
+{
+    struct place_call *call = arg;
+    call->close = ha_master_is_close(call->role->master);
+}
+
+static void master_leave(void *arg)
+{
+    ha_master_leave(((struct role *)arg)->master);
+}
+
+static void master_enter(void *arg)
+{
+    struct role *r = arg;
+    ha_master_enter(r->master, r->master_at);
+}
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+void role_on_place(void *arg)
+{
+    struct role *r = arg;
+    struct broker *b = r->broker;
+    atomic_store(&r->place_posted, false);
+    if (r->master == NULL)
+        return;
+    struct place_call call = {.role = r};
+    role_call_master(r, look_whether_close, &call);
+    struct reactor *next = call.close && b->lane_count == 1 ? b->lanes[0].reactor : b->replication;
+    if (next == r->master_at)
+        return;
+    role_call_master(r, master_leave, r);
+    role_call_master(r, nothing, NULL); /* what was posted to it before has been called now */
+    r->master_at = next;
+    role_call_master(r, master_enter, r);
+}
+
+/* Where the HA master lives. */
 static void on_master_change(void *arg)
 {
     struct role *r = arg;
     struct ha_master_info info;
     ha_master_info(r->master, &info);
+    if (!atomic_exchange(&r->place_posted, true))
+        reactor_post(r->broker->control, &r->place_task);
     if (info.degraded)
         log_warn("too few slaves are in step in_step=%u connected=%u inSyncReplicas=%d effect=\"%s\"", info.in_step,
                  info.slaves, info.copies,
@@ -105,6 +161,7 @@ int role_listen_for_slaves(struct role *r, struct errbuf *eb)
                     .catch_up_bytes = s->haSlaveCatchUpBytes,
                     .fall_behind_bytes = s->haSlaveFallbehindMax,
                     .timeout_ms = s->slaveTimeout},
+        .spin_us = s->haSpinMicros,
         .wait = copies > 1,
         .on_change = on_master_change,
         .on_newer_epoch = role_on_newer_epoch,
@@ -114,7 +171,8 @@ int role_listen_for_slaves(struct role *r, struct errbuf *eb)
     struct master_call call = {.role = r, .options = &options, .eb = &why};
     int err = net_addr_parse(slice_str(listen), &options.listen, &why);
     if (err == 0) {
-        reactor_call(r->broker->replication, master_start, &call);
+        r->master_at = r->broker->replication;
+        role_call_master(r, master_start, &call);
         err = call.err;
     }
     if (err != 0)

@@ -1,5 +1,5 @@
 /* role_status.c - what an operator sees of a role: text for the console, JSON for programs.
- * Threads: b->control's; figures of the stream are fetched from b->replication. */
+ * Threads: b->control's; figures of the stream are fetched where it lives. */
 #include "broker/role_internal.h"
 
 #include "base/clock.h"
@@ -76,7 +76,7 @@ static void describe_as_master(struct role *r, struct buf *out)
     struct ha_master_info info = {0};
     struct buf slaves = {0};
     struct describe_call call = {.role = r, .info = &info, .out = &slaves};
-    reactor_call(r->broker->replication, describe_master, &call);
+    role_call_master(r, describe_master, &call);
     buf_printf(out, "mode       %s, inSyncReplicas %d, in step %u of %u slaves%s\n",
                info.wait ? "SYNCHRONOUS" : "ASYNCHRONOUS", info.copies, info.in_step, info.slaves,
                !info.degraded ? ""
@@ -120,7 +120,7 @@ void role_print(struct role *r, struct buf *out)
         struct ha_master_info info = {0};
         struct buf slaves = {0};
         struct describe_call call = {.role = r, .info = &info, .out = &slaves, .json = true};
-        reactor_call(r->broker->replication, describe_master, &call);
+        role_call_master(r, describe_master, &call);
         buf_printf(out, ",\"syncMode\":\"%s\",\"degraded\":%s,\"inStep\":%u,\"slaves\":[%.*s]",
                    info.wait ? "SYNCHRONOUS" : "ASYNCHRONOUS", info.degraded ? "true" : "false", info.in_step,
                    SLICE_ARG(buf_slice(&slaves)));
@@ -143,6 +143,6 @@ unsigned role_online_slaves(struct role *r)
 {
     struct ha_master_info info = {0};
     if (r->master != NULL)
-        reactor_call(r->broker->replication, describe_master, &(struct describe_call){.role = r, .info = &info});
+        role_call_master(r, describe_master, &(struct describe_call){.role = r, .info = &info});
     return info.slaves;
 }

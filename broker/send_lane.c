@@ -31,6 +31,9 @@
 /* A flush that took longer than this was slow; its lane leaves flushing to the flusher for the pause. */
 enum { INLINE_SLOW_US = 10 * 1000, INLINE_PAUSE_US = 10 * 1000 * 1000 };
 
+/* A slave that has nothing to do gets so many messages of a large round as soon as they are here. */
+enum { FIRST_MESSAGES = 16 };
+
 /* --- waiting to be durable --- */
 
 static struct parked *parked_at(struct send_lane *l, unsigned i)
@@ -377,9 +380,20 @@ int send_lane_check_room(struct send_lane *l, struct errbuf *eb)
     return 0;
 }
 
+/* Slaves are waited for, none of them has anything to do, and it would have to wait for the rest of this round. With SYNC_FLUSH the disk
+ * is what costs, and wants few large writes. */
+static bool slaves_idle(const struct send_lane *l)
+{
+    const struct broker *b = l->lane->broker;
+    return l->staged_count >= FIRST_MESSAGES && parked_count(l) == 0 && b->settings.flushDiskType != BROKER_SYNC_FLUSH &&
+           role_wants_copies(b->role);
+}
+
 /* Adds to the batch, which is appended first when it is full. Index or ERR_TOOBIG. */
 int send_lane_add(struct send_lane *l, struct store_queue *queue, const struct message *m, bool join)
 {
+    if (!join && slaves_idle(l))
+        send_lane_append_early(l);
     int index = append_batch_add(l->batch, queue, m, join);
     if (index == ERR_AGAIN && l->staged_count > 0 && !join) {
         send_lane_append_early(l);

@@ -37,6 +37,9 @@ struct slave_sync {
     unsigned step; /* plain: of PLAIN_STEPS */
     struct reactor_timer *timer;
     struct slave_knows knows;
+    bool awaited;
+    void (*on_awaited)(void *arg, bool awaited);
+    void *arg;
     uint64_t told; /* of the local offsets under way */
     int64_t done_ms;
     struct errbuf problem;
@@ -158,6 +161,10 @@ static void on_sync_answer(void *arg, int err, const struct command *answer, con
             .groups = field_i64(answer, SYNC_FIELD_GROUPS),
             .offsets = field_i64(answer, SYNC_FIELD_OFFSETS),
         };
+    bool awaited = command_get_bool(answer, SYNC_FIELD_AWAITED, false);
+    if (awaited != s->awaited)
+        s->on_awaited(s->arg, awaited);
+    s->awaited = awaited;
     finish_round(s, why.text);
 }
 
@@ -282,9 +289,12 @@ static void begin_round(void *arg)
         ask_changes(s);
 }
 
-struct slave_sync *slave_sync_new(struct broker *b, struct remoting_client *client, const char *master, bool plain)
+struct slave_sync *slave_sync_new(struct broker *b, struct remoting_client *client, const char *master, bool plain,
+                                  void (*on_awaited)(void *arg, bool awaited), void *arg)
 {
     struct slave_sync *s = mem_zalloc(sizeof *s);
+    s->on_awaited = on_awaited;
+    s->arg = arg;
     s->broker = b;
     s->client = client;
     s->plain = plain;

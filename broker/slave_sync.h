@@ -12,8 +12,10 @@
 
 struct slave_sync;
 
-/* Begins. `master`: its address for clients; copied. Never NULL. */
-struct slave_sync *slave_sync_new(struct broker *b, struct remoting_client *client, const char *master, bool plain);
+/* Begins. `master`: its address for clients; copied. on_awaited: the master says, and differently from before (at first: no), whether
+ * its producers wait for slaves. Never NULL. */
+struct slave_sync *slave_sync_new(struct broker *b, struct remoting_client *client, const char *master, bool plain,
+                                  void (*on_awaited)(void *arg, bool awaited), void *arg);
 /* What is under way is dropped when it comes. NULL is allowed. */
 void slave_sync_free(struct slave_sync *s);
 /* Monotonic time of the last success; 0: none yet. */

@@ -65,6 +65,19 @@ static void log_reason(const struct feed *f, const char *why)
                  dropped);
 }
 
+void feed_settle(struct feed *f, struct reactor *reactor)
+{
+    reactor_io_free(f->io);
+    f->io = reactor != NULL ? reactor_io_new(reactor, f->fd, REACTOR_READ, on_feed_io, f) : NULL;
+}
+
+/* libev leaves a descriptor in the kernel's set until an event of it comes that nobody wants. A loop that was left deals with such
+ * an event in this turn, and does not meet the number again when it has become somebody else's. */
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
 void feed_close(struct feed *f, const char *why)
 {
     struct ha_master *m = f->master;
@@ -72,6 +85,8 @@ void feed_close(struct feed *f, const char *why)
         log_reason(f, why);
     frame_end(f);
     reactor_io_free(f->io);
+    if (m->former != NULL)
+        reactor_call(m->former, nothing, NULL);
     close(f->fd);
     DL_DELETE(m->feeds, f);
     m->feed_count--;
@@ -170,6 +185,8 @@ static void frame_begin(struct feed *f)
     f->frame_bytes = HA_FRAME_HEAD + f->view.len;
     f->frame_sent = 0;
     f->position += (int64_t)f->view.len;
+    if (f->position > f->master->sent)
+        f->master->sent = f->position;
 }
 
 /* Takes what comes next in the log. 1: a frame was begun; 0: the log ends here; else the feed is gone. */

@@ -1,6 +1,7 @@
 /* ha_master.c - listens, owns the feeds, and turns their reports into what the store calls replicated.
  *
- * An append wakes the reactor once, however many follow before it comes to send (`posted`).
+ * An append wakes the reactor once, however many follow before it comes to send (`posted`); one made on the reactor itself is sent
+ * there and then.
  * The order in which degraded and the store's waiting change matters: whoever is answered because nobody waits any more
  * must already see that the group is degraded. So degraded is set before the wait ends, and cleared after it began.
  * Threads: the reactor; on_store_written() any.
@@ -54,7 +55,24 @@ static void set_waits(struct ha_master *m, bool waits)
     store_replication_wait(m->options.store, waits);
 }
 
-void ha_master_publish(struct ha_master *m)
+bool ha_master_is_close(const struct ha_master *m)
+{
+    return m->waits && m->in_sync.in_step == m->in_sync.count;
+}
+
+/* What was sent and not reported yet is waited for, if anybody waits. */
+static void await_reports(struct ha_master *m)
+{
+    int64_t replicated = m->in_sync.replicated;
+    if (m->spin.since_us != 0 && replicated >= m->spin_end)
+        spin_end(&m->spin, m->options.reactor);
+    if (!m->waits || m->sent <= replicated || m->spin.since_us != 0)
+        return;
+    m->spin_end = m->sent;
+    spin_begin(&m->spin, m->options.reactor);
+}
+
+static void publish_durable(struct ha_master *m)
 {
     bool degraded = in_sync_degraded(&m->in_sync);
     bool wanted = m->options.wait && m->in_sync.limits.copies > 1;
@@ -66,7 +84,14 @@ void ha_master_publish(struct ha_master *m)
         set_waits(m, wanted);
         atomic_store(&m->degraded, false);
     }
-    if (degraded == m->told_degraded && m->in_sync.in_step == m->told_in_step)
+}
+
+void ha_master_publish(struct ha_master *m)
+{
+    publish_durable(m);
+    await_reports(m);
+    bool degraded = in_sync_degraded(&m->in_sync), close = ha_master_is_close(m);
+    if (degraded == m->told_degraded && m->in_sync.in_step == m->told_in_step && close == m->told_close)
         return;
     if (degraded != m->told_degraded && m->options.wait) {
         if (degraded)
@@ -79,6 +104,7 @@ void ha_master_publish(struct ha_master *m)
     }
     m->told_degraded = degraded;
     m->told_in_step = m->in_sync.in_step;
+    m->told_close = close;
     if (m->options.on_change != NULL)
         m->options.on_change(m->options.arg);
 }
@@ -101,6 +127,17 @@ bool ha_master_is_degraded(const struct ha_master *m)
 
 static void master_free(struct ha_master *m);
 
+static void pump_all(struct ha_master *m)
+{
+    struct feed *f, *next;
+    DL_FOREACH_SAFE (m->feeds, f, next) {
+        if (f->state == FEED_RUNNING &&
+            f->frame_sent == f->frame_bytes) /* else the socket is full, and will say when not */
+            feed_pump(f);
+    }
+    await_reports(m);
+}
+
 static void on_written(void *arg)
 {
     struct ha_master *m = arg;
@@ -109,19 +146,17 @@ static void on_written(void *arg)
         master_free(m);
         return;
     }
-    struct feed *f, *next;
-    DL_FOREACH_SAFE (m->feeds, f, next) {
-        if (f->state == FEED_RUNNING &&
-            f->frame_sent == f->frame_bytes) /* else the socket is full, and will say when not */
-            feed_pump(f);
-    }
+    if (!m->away)
+        pump_all(m);
 }
 
-/* Any thread. */
+/* Any thread; the reactor's own need not be woken. */
 static void on_store_written(void *arg)
 {
     struct ha_master *m = arg;
-    if (!atomic_exchange(&m->posted, true))
+    if (reactor_current() == m->options.reactor)
+        pump_all(m);
+    else if (!atomic_exchange(&m->posted, true))
         reactor_post(m->options.reactor, &m->task);
 }
 
@@ -195,6 +230,46 @@ static int64_t tick_of(const struct ha_master_options *o)
     return ms < TICK_MS_MIN ? TICK_MS_MIN : ms;
 }
 
+/* On the reactor that options name. */
+static void settle(struct ha_master *m)
+{
+    struct reactor *reactor = m->options.reactor;
+    m->timer = reactor_timer_new(reactor, on_tick, m);
+    reactor_timer_start(m->timer, m->tick_ms, m->tick_ms);
+    m->listen_io = reactor_io_new(reactor, m->listen_fd, REACTOR_READ, on_accept, m);
+    store_on_written(m->options.store, on_store_written, m);
+}
+
+static void unsettle(struct ha_master *m)
+{
+    store_on_written(m->options.store, NULL, NULL);
+    reactor_timer_free(m->timer);
+    reactor_io_free(m->listen_io);
+}
+
+void ha_master_leave(struct ha_master *m)
+{
+    struct feed *f;
+    unsettle(m);
+    DL_FOREACH (m->feeds, f)
+        feed_settle(f, NULL);
+    spin_end(&m->spin, m->options.reactor);
+    m->former = m->options.reactor;
+    m->away = true;
+}
+
+void ha_master_enter(struct ha_master *m, struct reactor *next)
+{
+    struct feed *f, *after;
+    m->options.reactor = next;
+    m->away = false;
+    settle(m);
+    DL_FOREACH (m->feeds, f)
+        feed_settle(f, next);
+    DL_FOREACH_SAFE (m->feeds, f, after)
+        feed_pump(f);
+}
+
 int ha_master_start(const struct ha_master_options *options, struct ha_master **out, struct errbuf *eb)
 {
     assert(options->transfer_bytes > 0 && options->heartbeat_ms > 0 && options->housekeeping_ms > 0);
@@ -215,10 +290,8 @@ int ha_master_start(const struct ha_master_options *options, struct ha_master **
     atomic_store(&m->degraded, options->wait && m->told_degraded);
     m->tick_ms = tick_of(options);
     m->ticked_ms = reactor_now_ms(options->reactor);
-    m->timer = reactor_timer_new(options->reactor, on_tick, m);
-    reactor_timer_start(m->timer, m->tick_ms, m->tick_ms);
-    m->listen_io = reactor_io_new(options->reactor, fd, REACTOR_READ, on_accept, m);
-    store_on_written(options->store, on_store_written, m);
+    m->spin.max_us = options->spin_us;
+    settle(m);
     log_info("listening for slaves port=%u group=%s epoch=%" PRId64 ".%" PRId32 " from=%" PRId64,
              ha_master_port(m), options->group, epoch.term, epoch.restart, epoch.begin);
     *out = m;
@@ -229,13 +302,11 @@ void ha_master_stop(struct ha_master *m)
 {
     if (m == NULL)
         return;
-    store_on_written(m->options.store, NULL, NULL);
     m->options.on_change = NULL;
     while (m->feeds != NULL)
         feed_close(m->feeds, NULL);
     set_waits(m, false);
-    reactor_timer_free(m->timer);
-    reactor_io_free(m->listen_io);
+    unsettle(m);
     close(m->listen_fd);
     m->stopped = true;
     if (!atomic_load(&m->posted))

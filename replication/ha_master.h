@@ -31,8 +31,9 @@ struct ha_master_options {
     int64_t heartbeat_ms;        /* haSendHeartbeatInterval, 5000 */
     int64_t housekeeping_ms;     /* haHousekeepingInterval, 20000: a slave silent for so long is closed */
     struct in_sync_limits in_sync;
+    int64_t spin_us; /* haSpinMicros: reports that come as soon as that are waited for awake */
     bool wait; /* SYNC_MASTER / SYNCHRONOUS: store_replication_wait() follows in_sync_degraded() */
-    /* The number of slaves in step, or degraded, changed. On the reactor. */
+    /* The number of slaves in step, degraded, or ha_master_is_close() changed. On the reactor. */
     void (*on_change)(void *arg);
     /* A slave's greeting holds a newer epoch than any of ours. Called before it is answered: no write may be accepted when this
      * returns. On the reactor. */
@@ -47,6 +48,14 @@ void ha_master_stop(struct ha_master *m);
 uint16_t ha_master_port(const struct ha_master *m);
 /* syncMode changed live. */
 void ha_master_set_wait(struct ha_master *m, bool wait);
+
+/* Producers wait for slaves, and no slave reads old parts of the log. Then the event loop that serves the producers is the best place:
+ * the way of a message to a slave and back has no thread in between. */
+bool ha_master_is_close(const struct ha_master *m);
+/* Moves to another reactor: leave() on the present one; then, when all that was posted to that has been called, enter() on the next.
+ * Connections stay; nothing is sent in between. The former reactor must run until ha_master_stop() returned. */
+void ha_master_leave(struct ha_master *m);
+void ha_master_enter(struct ha_master *m, struct reactor *next);
 
 struct ha_slave_info {
     char address[NET_ADDR_TEXT_MAX]; /* ip:port of the broker from its greeting; of the socket without one */

@@ -5,6 +5,7 @@
 
 #include "replication/ha_master.h"
 #include "replication/ha_wire.h"
+#include "replication/spin.h"
 
 #include <stdatomic.h>
 
@@ -49,7 +50,12 @@ struct ha_master {
     unsigned feed_count;
     struct in_sync in_sync;
     unsigned told_in_step;
-    bool told_degraded, waits; /* as the store was told last */
+    bool told_degraded, told_close, waits; /* as the owner, the store was told last */
+    bool away;               /* between ha_master_leave() and ha_master_enter() */
+    struct reactor *former; /* where it was before; NULL: it never moved */
+    struct spin spin; /* for reports */
+    int64_t spin_end; /* the report that ends it */
+    int64_t sent;     /* the furthest that any slave was sent */
     uint64_t bytes_sent;
     int64_t log_after_ms; /* peers' faults are logged once a second */
     unsigned log_dropped;
@@ -64,6 +70,8 @@ struct ha_master {
 struct feed *feed_new(struct ha_master *m, int fd, const struct net_addr *peer);
 /* Closes and frees; the feed must not be touched any more. `why` (NULL: our own end) is logged. */
 void feed_close(struct feed *f, const char *why);
+/* On the master's reactor from now on, which is another one; or, with NULL, on none. */
+void feed_settle(struct feed *f, struct reactor *reactor);
 /* Sends what the log and the socket have, within bounds. False: the feed is gone. */
 bool feed_pump(struct feed *f);
 /* Heartbeats, silence, figures. The feed may be gone when it returns. */

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "replication/ha_wire.h"
+#include "replication/spin.h"
 #include "store/record.h"
 
 #include <errno.h>
@@ -40,6 +41,7 @@ struct ha_slave {
     int64_t frame_left; /* body bytes still to come of the frame */
     int64_t position, reported, reported_ms;
     int64_t master_end, heard_ms;
+    struct spin spin; /* for the master's next bytes */
     uint64_t bytes_received;
     struct errbuf problem;
     struct errbuf logged; /* the problem that the log has; empty once bytes came again */
@@ -376,6 +378,7 @@ static void slave_read(struct ha_slave *s)
     ssize_t n = recv(s->fd, buf_reserve(&s->in, READ_BYTES), READ_BYTES, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
+    spin_end(&s->spin, s->options.reactor);
     if (n <= 0) {
         slave_rest(s, "%s", n < 0 ? strerror(errno) : "the master closed the connection");
         return;
@@ -386,7 +389,8 @@ static void slave_read(struct ha_slave *s)
     s->bytes_received += (uint64_t)n;
     if (s->state == HA_SLAVE_GREETING && !take_greeting(s))
         return;
-    take_frames(s);
+    if (take_frames(s))
+        spin_begin(&s->spin, s->options.reactor);
 }
 
 /* --- connecting --- */
@@ -507,6 +511,11 @@ void ha_slave_stop(struct ha_slave *s)
     free((char *)s->options.cluster);
     free((char *)s->options.address);
     free(s);
+}
+
+void ha_slave_set_awaited(struct ha_slave *s, bool awaited)
+{
+    s->spin.max_us = awaited ? s->options.spin_us : 0;
 }
 
 void ha_slave_status(const struct ha_slave *s, struct ha_slave_status *out)

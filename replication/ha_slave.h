@@ -34,6 +34,7 @@ struct ha_slave_options {
     int64_t housekeeping_ms;     /* haHousekeepingInterval: a master silent for so long is left */
     int64_t connect_timeout_ms;  /* 3000 */
     int64_t reconnect_ms;        /* haReconnectInterval */
+    int64_t spin_us;             /* haSpinMicros, see ha_slave_set_awaited() */
     /* The log must end at `offset` (or, `restart`: begin anew there) before it can follow. Nothing more is done until
      * ha_slave_stop(). */
     void (*on_cut)(void *arg, int64_t offset, bool restart);
@@ -46,6 +47,8 @@ struct ha_slave_options {
 struct ha_slave *ha_slave_start(const struct ha_slave_options *options);
 /* Closes, forgets an unfinished record, frees. NULL is allowed. */
 void ha_slave_stop(struct ha_slave *s);
+/* The master's producers wait for this slave's reports: the next bytes are waited for awake while they come soon. At first: false. */
+void ha_slave_set_awaited(struct ha_slave *s, bool awaited);
 
 struct ha_slave_status {
     enum ha_slave_state state;

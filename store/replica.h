@@ -45,7 +45,7 @@ struct log_view {
  * end; ERR_NOTFOUND: before the first byte or behind the end; ERR_IO. Any thread. */
 int store_log_view(struct store *s, int64_t phys, size_t bytes_max, struct log_view *out);
 void log_view_release(struct log_view *v);
-/* Calls fn(arg) after each append that moved the log's end, on the appender's thread, without a lock; fn must only post.
+/* Calls fn(arg) after each append that moved the log's end, on the appender's thread, without a lock; fn must not wait.
  * NULL: nobody listens any more. When this returns no call of the former fn is under way, so its arg may go. Any thread, but
  * not from inside fn. */
 void store_on_written(struct store *s, void (*fn)(void *arg), void *arg);

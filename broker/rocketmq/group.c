@@ -61,6 +61,7 @@ static void on_slave_sync(void *arg, struct request *req)
             FIELD_NUM(SYNC_FIELD_GROUPS, knows.groups),
             FIELD_NUM(SYNC_FIELD_OFFSETS, knows.offsets),
             FIELD_TEXT(SYNC_FIELD_WHOLE, knows.offsets_whole ? SLICE_LIT("true") : SLICE_LIT("false")),
+            FIELD_TEXT(SYNC_FIELD_AWAITED, role_wants_copies(b->role) ? SLICE_LIT("true") : SLICE_LIT("false")),
         };
         request_reply(req, &(struct reply){.code = RESP_SUCCESS, .fields = fields,
                                            .field_count = sizeof fields / sizeof fields[0], .body = buf_slice(&body)});

@@ -129,6 +129,50 @@ void node_be_master(struct node *n, bool unclean)
     reactor_call(n->reactor, start_master, n);
 }
 
+static void leave(void *arg)
+{
+    ha_master_leave(arg);
+}
+
+static void enter(void *arg)
+{
+    struct node *n = arg;
+    ha_master_enter(n->master, n->reactor);
+}
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+struct reactor *node_move_master(struct node *n, struct reactor *next)
+{
+    struct reactor *before = n->reactor;
+    reactor_call(before, leave, n->master);
+    reactor_call(before, nothing, NULL);
+    n->reactor = next;
+    reactor_call(next, enter, n);
+    return before;
+}
+
+struct close_call {
+    struct node *node;
+    bool close;
+};
+
+static void look_whether_close(void *arg)
+{
+    struct close_call *call = arg;
+    call->close = ha_master_is_close(call->node->master);
+}
+
+bool node_is_close(struct node *n)
+{
+    struct close_call call = {.node = n};
+    reactor_call(n->reactor, look_whether_close, &call);
+    return call.close;
+}
+
 static void stop_master(void *arg)
 {
     struct node *n = arg;

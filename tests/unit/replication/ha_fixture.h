@@ -38,6 +38,9 @@ void node_fini(struct node *n);
 /* Begins an epoch and listens; the port stays the same over restarts. */
 void node_be_master(struct node *n, bool unclean);
 void node_stop_master(struct node *n);
+/* To another running reactor, which is the node's from now on; returns the one before. */
+struct reactor *node_move_master(struct node *n, struct reactor *next);
+bool node_is_close(struct node *n);
 void node_follow(struct node *n, uint16_t port);
 void node_stop_slave(struct node *n);
 struct ha_slave_status node_status(struct node *n);

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "replication/ha_master_internal.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -246,6 +247,86 @@ static void test_ha_peers_slave_that_stands_still_is_not_waited_for(void **state
 static void set_wait(void *arg)
 {
     ha_master_set_wait(n.master, *(bool *)arg);
+}
+
+/* What a full socket holds up goes on behind the move, at the very byte. */
+static void test_ha_peers_frames_go_on_behind_a_move(void **state)
+{
+    (void)state;
+    struct reactor *other = reactor_new("other", 1);
+    assert_int_equal(reactor_start(other), 0);
+    start_master();
+    int fd = peer_connect(n.port);
+    peer_send_offset(fd, 0);
+    wait_slaves(&n, 1);
+    fixture_append_many(n.store, "T", 0, 0, 20000, 1000);
+    int64_t end = store_written(n.store);
+    for (int64_t at = 0; at < end;) {
+        uint32_t size;
+        other = node_move_master(&n, other);
+        assert_int_equal(peer_receive_frame(fd, body, sizeof body, &size), at);
+        assert_bytes_of_log(at, body, size);
+        at += size;
+    }
+    close(fd);
+    wait_slaves(&n, 0);
+    node_stop_master(&n);
+    reactor_stop(other);
+    reactor_join(other);
+    reactor_free(other);
+}
+
+static void append_here(void *arg)
+{
+    *(int64_t *)arg = fixture_append(n.store, "T", 0, 1, 200).end_offset;
+    assert_false(atomic_load(&n.master->posted)); /* it was sent, not put off */
+}
+
+static void test_ha_peers_append_on_the_masters_reactor_is_sent_at_once(void **state)
+{
+    (void)state;
+    start_master();
+    int fd = peer_connect(n.port);
+    peer_send_offset(fd, 0);
+    wait_in_step(&n, 1);
+    int64_t end = 0;
+    uint32_t size;
+    reactor_call(n.reactor, append_here, &end);
+    assert_int_equal(peer_receive_frame(fd, body, sizeof body, &size), 0);
+    assert_int_equal(size, end);
+    peer_send_offset(fd, end);
+    wait_durable(&n, end);
+    close(fd);
+}
+
+static void test_ha_peers_is_close_while_all_slaves_are_in_step(void **state)
+{
+    (void)state;
+    n.mo.in_sync.copies = 2;
+    n.mo.in_sync.catch_up_bytes = 10;
+    start_master();
+    assert_false(node_is_close(&n));
+    int first = peer_connect(n.port);
+    peer_send_offset(first, 0);
+    wait_in_step(&n, 1);
+    assert_true(node_is_close(&n));
+    int64_t end = fixture_append(n.store, "T", 0, 0, 200).end_offset;
+    peer_send_offset(first, end);
+    wait_durable(&n, end);
+    int changes = atomic_load(&n.changes);
+    int second = peer_connect(n.port);
+    peer_send_offset(second, 0); /* it has everything to come */
+    wait_slaves(&n, 2);
+    WAIT_UNTIL(atomic_load(&n.changes) > changes); /* the owner is told, though as many as before are in step */
+    assert_false(node_is_close(&n));
+    peer_send_offset(second, end);
+    wait_in_step(&n, 2);
+    assert_true(node_is_close(&n));
+    bool wait = false;
+    reactor_call(n.reactor, set_wait, &wait);
+    assert_false(node_is_close(&n));
+    close(first);
+    close(second);
 }
 
 static void test_ha_peers_wait_is_switched_live(void **state)
@@ -537,6 +618,9 @@ int main(void)
         T(test_ha_peers_durable_waits_for_reports),
         T(test_ha_peers_slave_that_stands_still_is_not_waited_for),
         T(test_ha_peers_wait_is_switched_live),
+        T(test_ha_peers_frames_go_on_behind_a_move),
+        T(test_ha_peers_append_on_the_masters_reactor_is_sent_at_once),
+        T(test_ha_peers_is_close_while_all_slaves_are_in_step),
         T(test_ha_peers_one_copy_waits_for_nobody),
         T(test_ha_peers_slow_slave_holds_one_frame_only),
         T(test_ha_peers_silent_slave_is_closed),

@@ -496,24 +496,29 @@ static void test_ha_stream_durable_follows_two_slaves(void **state)
     replica_fixture_assert_same(b.store, m.store, 0);
 }
 
+/* From any thread; where the message ends, or -1. */
+static int64_t append_one(struct append_batch *batch, int queue)
+{
+    static _Thread_local char body[200];
+    struct errbuf eb;
+    struct message msg = {.topic = SLICE_LIT("T"),
+                          .queue_id = queue,
+                          .body = slice_of(body, sizeof body),
+                          .born_host.in4.sin_family = AF_INET,
+                          .store_host.in4.sin_family = AF_INET};
+    append_batch_clear(batch);
+    append_batch_add(batch, store_queue_find_or_create(m.store, SLICE_LIT("T"), queue), &msg, false);
+    return store_append(m.store, batch, &eb) == 0 ? append_batch_result(batch, 0)->end_offset : -1;
+}
+
 /* Appends from several threads while the slave comes and goes: what is durable while not degraded, the slave has. */
 static void *append_many(void *arg)
 {
     int queue = *(int *)arg;
     struct append_batch *batch = append_batch_new(m.store, 1 << 16);
-    static _Thread_local char body[200];
-    struct errbuf eb;
-    for (int i = 0; i < 2000; i++) {
-        struct message msg = {.topic = SLICE_LIT("T"),
-                              .queue_id = queue,
-                              .body = slice_of(body, sizeof body),
-                              .born_host.in4.sin_family = AF_INET,
-                              .store_host.in4.sin_family = AF_INET};
-        append_batch_add(batch, store_queue_find_or_create(m.store, SLICE_LIT("T"), queue), &msg, false);
-        if (store_append(m.store, batch, &eb) != 0)
+    for (int i = 0; i < 2000; i++)
+        if (append_one(batch, queue) < 0)
             return batch;
-        append_batch_clear(batch);
-    }
     append_batch_free(batch);
     return NULL;
 }
@@ -561,6 +566,52 @@ static void test_ha_stream_master_stops_under_load(void **state)
     wait_durable(&m, store_written(m.store));
 }
 
+/* One message after the other, each when the one before is durable. */
+static void *append_and_wait(void *arg)
+{
+    int queue = *(int *)arg;
+    struct append_batch *batch = append_batch_new(m.store, 1 << 16);
+    for (int i = 0; i < 3000; i++) {
+        int64_t end = append_one(batch, queue), until_ms = clock_mono_ms() + 10000;
+        while (end >= 0 && store_durable(m.store) < end && clock_mono_ms() < until_ms)
+            sched_yield();
+        if (end < 0 || store_durable(m.store) < end)
+            return batch;
+    }
+    append_batch_free(batch);
+    return NULL;
+}
+
+static void test_ha_stream_master_moves_between_reactors_under_load(void **state)
+{
+    (void)state;
+    pthread_t threads[2];
+    int queues[2] = {0, 1};
+    void *failure = NULL;
+    struct reactor *other = reactor_new("other", 1);
+    assert_int_equal(reactor_start(other), 0);
+    m.mo.spin_us = a.so.spin_us = 100;
+    start_both();
+    wait_in_step(&m, 1);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, append_and_wait, &queues[i]), 0);
+    for (int i = 0; i < 400; i++) {
+        other = node_move_master(&m, other);
+        usleep(i % 7 * 100);
+        assert_int_equal(node_info(&m).in_step, 1);
+    }
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], &failure);
+        assert_null(failure); /* else a message was not appended, or not durable within ten seconds */
+    }
+    wait_followed(&a, &m);
+    replica_fixture_assert_same(a.store, m.store, 0);
+    node_stop_master(&m);
+    reactor_stop(other);
+    reactor_join(other);
+    reactor_free(other);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -590,6 +641,7 @@ int main(void)
         T(test_ha_stream_durable_follows_two_slaves),
         T(test_ha_stream_load_from_threads_while_the_slave_comes_and_goes),
         T(test_ha_stream_master_stops_under_load),
+        T(test_ha_stream_master_moves_between_reactors_under_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
