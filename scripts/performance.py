@@ -2,12 +2,15 @@
 """Measures CJMQ beside the machine's own limits and writes the table of docs/performance.md.
 
     scripts/performance.py [--rounds 5] [--seconds 2.5] [--build build/release] [--probes ../shared/probes] [--dir DIR] [--write]
-                           [--replication | --retry ROWS]
+                           [--replication [--rocketmq JARS] | --retry ROWS]
 
 Every round takes the limits F (disk.c), E1, EP, E64 (ref.c with lg.c) and then, on fresh stores, all phases with ASYNC_FLUSH and SYNC_FLUSH.
 What is printed is the median over the rounds. With --write the table replaces what stands between the markers in docs/performance.md.
 Needs a release build, a C compiler, and for the probes liburing-dev and librabbitmq-dev. Everything is on loopback, and one machine
 carries the load generator too: compare within one run only.
+
+--rocketmq measures RocketMQ's own brokers instead. JARS is a folder that tests/interop's Maven project fills:
+    mvn -f tests/interop/apache-server/pom.xml -Papache49 dependency:copy-dependencies -DoutputDirectory=JARS
 """
 import argparse
 import json
@@ -26,6 +29,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MARKS = "<!-- figures: begin -->", "<!-- figures: end -->"
 REPLICATED_WARM_S = 0.5
+ROCKETMQ_MARKS = "<!-- rocketmq: begin -->", "<!-- rocketmq: end -->"
 REPLICATED_MARKS = "<!-- replication: begin -->", "<!-- replication: end -->"
 RETRY_MARKS = "<!-- retry: begin -->", "<!-- retry: end -->"
 RETRY_APPS, RETRY_DUE, RETRY_DUE_S = 1_000, 50_000, 10  # delay level 3 of RocketMQ's table: 10 s
@@ -241,6 +245,42 @@ class Bench:
         self.await_in_step(console, master, slave)
         return port, slave_port, master, slave
 
+    def rocketmq_member(self, folder, name, port, **properties):
+        properties = {"brokerName": os.path.basename(folder), "brokerIP1": "127.0.0.1", "brokerIP2": "127.0.0.1", "listenPort": port,
+                      "haListenPort": port + 1, "storePathRootDir": f"{folder}/{name}", "storePathCommitLog": f"{folder}/{name}/commitlog",
+                      "waitTimeMillsInSendQueue": 20000, **properties}
+        os.makedirs(f"{folder}/conf", exist_ok=True)
+        for log in ("namesrv", "broker"):
+            with open(f"{folder}/conf/logback_{log}.xml", "w") as f:
+                f.write('<configuration><root level="OFF"/></configuration>')
+        with open(f"{folder}/{name}.properties", "w") as f:
+            f.writelines(f"{key}={value}\n" for key, value in properties.items())
+        opens = ("--add-opens=java.base/java.nio=ALL-UNNAMED", "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
+                 "--add-opens=java.base/jdk.internal.ref=ALL-UNNAMED", "--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED")
+        server = Server(["java", "-Xms1g", "-Xmx1g", "-XX:+AlwaysPreTouch", *opens, f"-Duser.home={folder}/{name}-home",
+                         f"-Drocketmq.home.dir={folder}", "-cp", f"{self.args.rocketmq}/*", "org.apache.rocketmq.broker.BrokerStartup",
+                         "-c", f"{folder}/{name}.properties"], f"{folder}/{name}.out")
+        self.wait_for_port(port)
+        return server
+
+    def rocketmq_pair(self, folder, flush, role):
+        os.makedirs(folder)
+        port = free_port()
+        master = self.rocketmq_member(folder, "master", port, brokerRole=role, brokerId=0, flushDiskType=flush)
+        slave_port = free_port()
+        slave = self.rocketmq_member(folder, "slave", slave_port, brokerRole="SLAVE", brokerId=1, flushDiskType=flush,
+                                     haMasterAddress=f"127.0.0.1:{port + 1}")
+        while True:  # the slave comes some seconds later, and nothing tells when
+            try:
+                for options in REPLICATED_SHAPES.values():  # what the Java machine compiles on the way is not measured
+                    self.mqbench(port, master.pid, "-d", "3", *options)
+                break
+            except subprocess.CalledProcessError as e:
+                if master.process.poll() is not None or slave.process.poll() is not None:
+                    sys.exit(f"a server ended; see {master.out.name}, {slave.out.name}: {e.stderr}")
+                time.sleep(1)
+        return port, slave_port, master, slave
+
     def replicated_sends(self, name, pair, options):
         port, slave_port, master, _ = pair
         seconds = self.args.seconds + REPLICATED_WARM_S
@@ -257,10 +297,10 @@ class Bench:
         """The same sends, in turns, to a master that waits for its slave and to one that does not."""
         for flush in FLUSHES:
             folder = tempfile.mkdtemp(dir=self.work)
-            pairs = {}
+            pairs, start = {}, self.rocketmq_pair if self.args.rocketmq else self.pair
             try:
                 for role in ("ASYNC_MASTER", "SYNC_MASTER"):
-                    pairs[role] = self.pair(f"{folder}/{role}", flush, role)
+                    pairs[role] = start(f"{folder}/{role}", flush, role)
                 for shape, options in REPLICATED_SHAPES.items():
                     for role, pair in pairs.items():
                         self.replicated_sends(f"{flush} {role} {shape}", pair, options)
@@ -396,7 +436,7 @@ def suite(bench):
     if bench.args.retry:
         return bench.retry, bench.retry_table, RETRY_MARKS
     if bench.args.replication:
-        return bench.replicated_round, bench.replicated_table, REPLICATED_MARKS
+        return bench.replicated_round, bench.replicated_table, ROCKETMQ_MARKS if bench.args.rocketmq else REPLICATED_MARKS
     bench.build_probes()
     return bench.alone_round, bench.table, MARKS
 
@@ -410,6 +450,7 @@ def main():
     parser.add_argument("--dir", default=None, help="folder on the disk to be measured (default: the build folder)")
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     parser.add_argument("--replication", action="store_true", help="measure a master and a slave instead")
+    parser.add_argument("--rocketmq", metavar="JARS", help="with --replication: RocketMQ's brokers from this folder")
     parser.add_argument("--retry", type=int, metavar="ROWS", help="measure a broker with so many messages for later instead")
     args = parser.parse_args()
     work = tempfile.mkdtemp(prefix="performance-", dir=args.dir or args.build)
