@@ -38,6 +38,9 @@ void retry_options_default(struct retry_options *o)
         .step_bytes = INT64_C(16) << 20,
         .deliver_rows = 256,
         .deliver_bytes = INT64_C(4) << 20,
+        .forward_ahead_ms = 700,
+        .forward_rows = 256,
+        .forward_bytes = INT64_C(1) << 20,
         .torn_bytes = INT64_C(8) << 20,
         .app_turn_rows = 32,
         .in_flight_rows = 4096,
@@ -134,8 +137,12 @@ static bool take_posted(struct retry *r)
     r->answer_count = r->answer_capacity = 0;
     pthread_mutex_unlock(&r->lock);
 
-    for (unsigned i = 0; i < count; i++)
-        out_answer(r, answers[i].token, answers[i].err);
+    for (unsigned i = 0; i < count; i++) {
+        if (answers[i].forwarded)
+            remote_answer(r, answers[i].token, answers[i].outcome);
+        else
+            out_answer(r, answers[i].token, answers[i].err);
+    }
     free(answers);
     jobs_append(&r->jobs, jobs);
     if (changed) {
@@ -211,7 +218,7 @@ static int64_t do_round(struct retry *r)
     if (next != RETRY_NEVER && next - now < wait)
         wait = next - now;
     bool behind = store_durable(r->store) < store_written(r->store) || r->view.phys < store_durable(r->store);
-    if (wait > BEHIND_MS && (behind || out_in_flight(r) > 0))
+    if (wait > BEHIND_MS && (behind || out_in_flight(r) > remote_waiting(r)))
         wait = BEHIND_MS;
     return wait < 0 ? 0 : wait;
 }
@@ -272,7 +279,7 @@ static void free_options(struct retry_options *o)
 
 int retry_start(struct store *store, const struct retry_options *o, struct retry **out, struct errbuf *eb)
 {
-    assert(o->deliver_rows > 0 && o->deliver_bytes > 0 && o->in_flight_rows > 0 && o->hooks.deliver != NULL);
+    assert(o->deliver_rows > 0 && o->deliver_bytes > 0 && o->in_flight_rows > 0 && o->forward_rows > 0 && o->hooks.deliver != NULL);
     struct retry *r = mem_zalloc(sizeof *r);
     r->store = store;
     copy_options(r, o);
@@ -281,6 +288,7 @@ int retry_start(struct store *store, const struct retry_options *o, struct retry
     pthread_mutex_init(&r->lock, NULL);
     thread_cond_init(&r->wake);
     r->out.roll_after_id = -1;
+    r->remote.after_id = -1;
     for (unsigned i = 0; i < RETRY_LEVELS_MAX; i++)
         r->offsets[i] = r->skip[i] = -1;
     errbuf_format(&r->db_error, "not opened yet");
@@ -378,16 +386,26 @@ void retry_skip(struct retry *r, const int64_t *offsets, unsigned count)
     retry_wake(r);
 }
 
-void retry_delivered(struct retry *r, uint64_t token, int err)
+static void post_answer(struct retry *r, struct answer a)
 {
     pthread_mutex_lock(&r->lock);
     if (r->answer_count == r->answer_capacity) {
         r->answer_capacity = r->answer_capacity == 0 ? 8 : 2 * r->answer_capacity;
         r->answers = mem_realloc(r->answers, r->answer_capacity * sizeof *r->answers);
     }
-    r->answers[r->answer_count++] = (struct answer){token, err};
+    r->answers[r->answer_count++] = a;
     pthread_mutex_unlock(&r->lock);
     retry_wake(r);
+}
+
+void retry_delivered(struct retry *r, uint64_t token, int err)
+{
+    post_answer(r, (struct answer){.token = token, .err = err});
+}
+
+void retry_forwarded(struct retry *r, uint64_t token, enum retry_forward outcome)
+{
+    post_answer(r, (struct answer){.token = token, .forwarded = true, .outcome = outcome});
 }
 
 bool retry_accepts(struct retry *r, struct slice app, struct errbuf *eb)
@@ -435,6 +453,8 @@ void retry_stats(struct retry *r, struct retry_stats *out)
         .rolled = atomic_load_explicit(&r->rolled, memory_order_relaxed),
         .to_dead = atomic_load_explicit(&r->to_dead, memory_order_relaxed),
         .refused = atomic_load_explicit(&r->refused, memory_order_relaxed),
+        .forwarded = atomic_load_explicit(&r->forwarded, memory_order_relaxed),
+        .away_rows = atomic_load_explicit(&r->away, memory_order_relaxed),
         .view_phys = atomic_load_explicit(&r->view_phys, memory_order_relaxed),
         .active = atomic_load(&r->is_active),
         .database_up = atomic_load(&r->is_up),

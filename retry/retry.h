@@ -13,6 +13,9 @@
  * of CJMQ_RETRY_OP that says so, in one append. The rows leave when the view has read that record. A slave's view does the
  * same with the records that its master made, so each broker of a group has the same rows, and any of them can go on.
  *
+ * A master that is told to (remote_target below) hands the failed messages that wait on to another group, which keeps them until
+ * they are due: see retry_remote.c.
+ *
  * A database that is slow, locked, full or gone makes the view stand still. Nothing else waits for it.
  *
  * Threads: all work is done by one thread of its own, "retry". Functions may be called from any thread unless noted; they
@@ -44,6 +47,8 @@ struct retry;
 /* On a delivered message: the row it comes from. One row is delivered by one append that also says it is done; after a
  * torn append the messages that have it tell which rows are delivered already. */
 #define RETRY_PROPERTY_ID "CJMQ_RETRY_ID"
+/* On a message that waits for another group: which of that group's rows it is, in the world: "GROUP:ID:STORE_MS". */
+#define RETRY_PROPERTY_FROM "CJMQ_RETRY_FROM"
 /* Set by the send path, all optional: */
 #define RETRY_PROPERTY_APP "CJMQ_RETRY_APP"         /* app of a delayed send; else PGROUP, else its topic counts */
 #define RETRY_PROPERTY_FIRST "CJMQ_RETRY_FIRST_MS"  /* first failure, wall clock in ms */
@@ -64,6 +69,7 @@ enum retry_what {
     RETRY_OUT,  /* its target */
     RETRY_TO_DEAD, /* %DLQ%APP: it expired, or its target cannot take it */
     RETRY_ROLL, /* rmq_sys_wheel_timer again: its record lies in a part of the log that will be deleted soon */
+    RETRY_FORWARD, /* in forward() only: rmq_sys_wheel_timer of another group */
 };
 
 /* One message that waits. Slices are valid as said where a row is handed out. */
@@ -71,7 +77,7 @@ struct retry_row {
     int64_t id; /* phys offset of its record */
     enum retry_kind kind;
     enum retry_state state;
-    enum retry_what what;     /* in deliver() only */
+    enum retry_what what;     /* in deliver() and forward() only */
     const char *reason;       /* RETRY_TO_DEAD: why; static */
     struct slice source;      /* the internal topic it lies in */
     int32_t source_queue;
@@ -97,14 +103,25 @@ struct retry_row {
     int64_t bytes;            /* of the record */
 };
 
-/* The message to append for a row handed to deliver(), by row->what: target, queue, properties (REAL_TOPIC, REAL_QID, DELAY,
- * TIMER_* and CJMQ_RETRY_ID of former times are left out, those of `what` added). m's slices point into the row and into the
+/* The message to append for a row handed to deliver() or forward(), by row->what: target, queue, properties (REAL_TOPIC, REAL_QID,
+ * DELAY, TIMER_*, CJMQ_RETRY_ID and CJMQ_RETRY_FROM of former times are left out, those of `what` added; who forwards adds the
+ * latter). m's slices point into the row and into the
  * two buffers (the caller's: cleared first). store_host is the row's. `now_ms` goes into the properties of a dead letter.
  * 0; ERR_TOOBIG: properties; ERR_INVAL: there is no target, or its queue is no number. Any thread, no state. */
 int retry_row_message(const struct retry_row *row, int64_t now_ms, struct buf *topic, struct buf *properties,
                       struct message *m, struct errbuf *eb);
 
 /* --- what the broker gives --- */
+#define RETRY_TARGET_MAX 128 /* bytes of a group's name, the zero included */
+
+/* What became of rows that another group was asked to keep. */
+enum retry_forward {
+    RETRY_FORWARD_TAKEN,   /* it has all of them, as durable as it promises */
+    RETRY_FORWARD_REFUSED, /* it has none of them, and was not asked before, or looked whether it has */
+    RETRY_FORWARD_UNFIT,   /* the same, and would refuse them again: they stay */
+    RETRY_FORWARD_UNKNOWN, /* it may have them: the same group is to be asked again */
+};
+
 struct retry_hooks {
     void *arg;
     /* Appends the messages of all rows (retry_row_message) and, last, one record of CJMQ_RETRY_OP queue 0 with op_body and
@@ -116,6 +133,15 @@ struct retry_hooks {
                     struct slice op_properties, uint64_t token);
     /* Rows whose record lies below this phys offset are written anew (RETRY_ROLL); 0: none. NULL: never. On the retry thread. */
     int64_t (*roll_below)(void *arg);
+    /* The group that is to keep failed messages that wait, into `target`; false: none, now. NULL: never. On the retry thread, often;
+     * must not wait. */
+    bool (*remote_target)(void *arg, char target[RETRY_TARGET_MAX]);
+    /* Asks the group to keep the messages of these rows (retry_row_message), of which it has none, all, or, should it have crashed
+     * meanwhile, some; then calls retry_forwarded(token) once, now or later. `again`: it was asked before, and may have them. One
+     * such call at a time. Rows are valid during the call. On the retry thread; must not wait. */
+    void (*forward)(void *arg, const char *target, const struct retry_row *rows, unsigned count, bool again, uint64_t token);
+    /* Appends lines for operators to what RETRY_STATS answers. NULL: none. On the retry thread. */
+    void (*describe)(void *arg, struct buf *out);
 };
 
 /* 0 means no limit where not said otherwise. Strings are copied. */
@@ -135,6 +161,9 @@ struct retry_options {
     int64_t deliver_bytes;      /* of one group: what the broker can append at once, op record included; not 0 */
     int64_t torn_bytes;         /* sendBatchBytesMax: how much of the log's end a torn append may take */
     unsigned app_turn_rows;     /* of one app in one turn */
+    int64_t forward_ahead_ms;   /* rows due sooner than this from now are not handed on to another group */
+    unsigned forward_rows;      /* of one forward(); not 0 */
+    int64_t forward_bytes;      /* of their rows, one row at least */
     unsigned in_flight_rows;    /* held in memory; not 0 */
     int64_t in_flight_bytes;
     int64_t rows_max, bytes_max, app_rows_max; /* waiting rows, beyond which delayed sends are refused */
@@ -169,6 +198,8 @@ void retry_skip(struct retry *r, const int64_t *offsets, unsigned count);
 void retry_wake(struct retry *r);
 /* Answer to deliver(): err 0, or why nothing of it was stored. */
 void retry_delivered(struct retry *r, uint64_t token, int err);
+/* Answer to forward(). */
+void retry_forwarded(struct retry *r, uint64_t token, enum retry_forward outcome);
 /* Whether one more delayed send of this app is within the bounds; false: eb says which is reached and which setting moves
  * it. Never ask for a consumer's retries. */
 bool retry_accepts(struct retry *r, struct slice app, struct errbuf *eb);
@@ -180,6 +211,8 @@ struct retry_stats {
     int64_t waiting_rows, waiting_bytes, dead_rows;
     int64_t in_flight_rows, next_due_ms; /* next_due_ms 0: none; in the past: what is due is held up */
     uint64_t delivered, rolled, to_dead, refused; /* since the start; refused: groups that the broker could not append */
+    uint64_t forwarded; /* rows that another group took */
+    int64_t away_rows;  /* that one is being asked to keep */
     int64_t view_phys;                            /* the view has read the log up to here */
     bool active, database_up, caught_up;
     struct errbuf database_error; /* empty while it is up */

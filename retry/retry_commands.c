@@ -314,6 +314,8 @@ static int ask_stats(struct retry *r, struct job *j, struct errbuf *eb)
     buf_printf(&out, "\nview=%" PRId64 " behind=%" PRId64 " delivered=%" PRIu64 " rolled=%" PRIu64 " to_dead=%" PRIu64 "\n",
                r->view.phys, store_written(r->store) - r->view.phys, atomic_load(&r->delivered), atomic_load(&r->rolled),
                atomic_load(&r->to_dead));
+    if (r->opt.hooks.describe != NULL)
+        r->opt.hooks.describe(r->opt.hooks.arg, &out);
     unsigned limit = j->q.limit == 0 ? STATS_APPS_MAX : j->q.limit;
     for (unsigned i = 0; i < count && i < limit && rc == 0; i++)
         rc = print_app(r, j, apps[i], &out, eb);

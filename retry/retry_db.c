@@ -65,6 +65,7 @@ struct retry_db {
     X(ST_NEXT_DUE, "SELECT due_ms FROM retry_message WHERE broker = ? AND " WAITING " AND app = ? AND due_ms >= ? AND "   \
                    "(due_ms > ? OR id > ?) ORDER BY due_ms, id LIMIT 1")                                                  \
     X(ST_OLDEST, SELECT_ROW "WHERE broker = ? AND id > ? AND id < ? AND " WAITING " ORDER BY id LIMIT ?")                 \
+    X(ST_FAILED, SELECT_ROW "WHERE broker = ? AND id > ? AND " WAITING " AND kind = 'RETRY' AND due_ms > ? ORDER BY id LIMIT ?") \
     X(ST_GET, SELECT_ROW "WHERE broker = ? AND id = ?")                                                                  \
     X(ST_GROUPS, "SELECT app, topic, state, count(*), sum(bytes), min(due_ms) FROM retry_message WHERE broker = ? "       \
                  "GROUP BY state, app, topic")                                                                            \
@@ -564,6 +565,14 @@ int retry_db_oldest(struct retry_db *db, int64_t after_id, int64_t below, unsign
     struct row_call call = {each, arg};
     struct sql_value v[] = {broker_of(db), sql_int(after_id), sql_int(below), sql_int(limit)};
     return run(db, ST_OLDEST, v, 4, take_row, &call, eb);
+}
+
+int retry_db_failed_ones(struct retry_db *db, int64_t after_id, int64_t due_ms, unsigned limit, retry_db_row_fn each, void *arg,
+                         struct errbuf *eb)
+{
+    struct row_call call = {each, arg};
+    struct sql_value v[] = {broker_of(db), sql_int(after_id), sql_int(due_ms), sql_int(limit)};
+    return run(db, ST_FAILED, v, 4, take_row, &call, eb);
 }
 
 int retry_db_get(struct retry_db *db, int64_t id, retry_db_row_fn each, void *arg, struct errbuf *eb)

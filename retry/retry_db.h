@@ -75,6 +75,9 @@ int retry_db_next_due(struct retry_db *db, struct slice app, int64_t after_due_m
 /* Waiting rows with after_id < id < below, lowest first. */
 int retry_db_oldest(struct retry_db *db, int64_t after_id, int64_t below, unsigned limit, retry_db_row_fn each, void *arg,
                     struct errbuf *eb);
+/* Of these, failed messages that are due after due_ms. */
+int retry_db_failed_ones(struct retry_db *db, int64_t after_id, int64_t due_ms, unsigned limit, retry_db_row_fn each, void *arg,
+                         struct errbuf *eb);
 int retry_db_get(struct retry_db *db, int64_t id, retry_db_row_fn each, void *arg, struct errbuf *eb);
 /* Per app, topic and state: rows, bytes, first due time. */
 struct retry_group {

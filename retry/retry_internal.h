@@ -3,6 +3,7 @@
  *     retry.c           life, the thread's round, the functions for other threads
  *     retry_view.c      log -> rows: one step is one transaction
  *     retry_out.c       rows -> broker: what is due, in flight, torn, to be rolled
+ *     retry_remote.c    rows -> another group, before they are due
  *     retry_torn.c      what a torn append left at the log's end
  *     retry_commands.c  operators
  * Threads: the retry thread unless noted. */
@@ -31,6 +32,7 @@ struct view {
     unsigned listed;      /* during the listing */
     unsigned steps_unlisted;
     int64_t phys;         /* all internal records below it are in the view */
+    int64_t away_phys, away_saved; /* the op record that says which rows are away, and nothing says yet what became of it; -1: none */
     struct retry_row_memory memory;
 };
 
@@ -50,6 +52,27 @@ struct out {
     int64_t roll_after_id, roll_next_ms; /* mono */
 };
 
+/* See retry_remote.c. */
+enum remote_state { REMOTE_IDLE, REMOTE_NOTING, REMOTE_ASKING, REMOTE_PAUSED, REMOTE_ANSWERED, REMOTE_TELLING };
+
+struct remote {
+    enum remote_state state;
+    bool looked;    /* since this broker became active: whether rows are away */
+    bool forgotten; /* NOTING, TELLING: of a former life */
+    int64_t after_id; /* rows up to here were looked at */
+    int64_t again_ms; /* mono; PAUSED, ANSWERED, IDLE: nothing is done before */
+    /* --- the rows that are away; not IDLE --- */
+    char target[RETRY_TARGET_MAX];
+    int64_t *ids;            /* owned */
+    unsigned count;
+    struct flight **flights; /* owned array: of those that are rows still */
+    unsigned flight_count;
+    bool asked;              /* and nobody knows what became of it */
+    uint64_t token;          /* ASKING */
+    enum retry_forward outcome; /* ANSWERED, TELLING */
+    int64_t pause_ms;
+};
+
 struct retry {
     struct store *store;
     struct retry_options opt; /* strings owned */
@@ -58,6 +81,7 @@ struct retry {
     struct retry_apps *apps;
     struct view view;
     struct out out;
+    struct remote remote;
     pthread_t thread;
     bool started; /* whoever starts and stops it */
 
@@ -75,8 +99,8 @@ struct retry {
 
     /* --- any thread --- */
     _Atomic bool woken, sleeping;
-    _Atomic int64_t rows, bytes, dead, in_flight, next_due, view_phys;
-    _Atomic uint64_t delivered, rolled, to_dead, refused;
+    _Atomic int64_t rows, bytes, dead, in_flight, away, next_due, view_phys;
+    _Atomic uint64_t delivered, rolled, to_dead, refused, forwarded;
     _Atomic bool is_active, is_up, is_caught_up;
 
     pthread_mutex_t lock; /* guards what follows */
@@ -96,7 +120,9 @@ struct retry {
 
 struct answer {
     uint64_t token;
+    bool forwarded; /* of forward(); else of deliver() */
     int err;
+    enum retry_forward outcome;
 };
 
 /* --- retry.c --- */
@@ -138,6 +164,19 @@ void out_op(struct retry *r, struct buf *body, struct buf *properties, struct jo
 /* When out_turn() has something to do next, wall clock; RETRY_NEVER: when something comes. */
 int64_t out_next_ms(struct retry *r);
 unsigned out_in_flight(const struct retry *r);
+
+/* --- retry_remote.c --- */
+void remote_fini(struct retry *r);
+/* Rows that are away belong to nobody; who becomes active looks for them. */
+void remote_forget(struct retry *r);
+/* Goes on. *ready: it is known which rows are away, so that others may be delivered. 0 or ERR_* (database). */
+int remote_turn(struct retry *r, bool *ready, struct errbuf *eb);
+void remote_op_answered(struct retry *r, int err);
+void remote_answer(struct retry *r, uint64_t token, enum retry_forward outcome);
+/* When remote_turn() has something to do next, wall clock; RETRY_NEVER: when something comes. */
+int64_t remote_next_ms(const struct retry *r);
+/* Flights that wait for another group. */
+unsigned remote_waiting(const struct retry *r);
 
 /* --- retry_torn.c --- */
 /* Ids of the rows whose delivery lies in [begin, end) of the log without the op record: their number, and them in *out (owned by the

@@ -224,16 +224,22 @@ static void put_number(struct buf *out, const char *name, int64_t value)
     put_property(out, name, slice_of(text, (size_t)len));
 }
 
+static bool goes_on_waiting(enum retry_what what)
+{
+    return what == RETRY_ROLL || what == RETRY_FORWARD;
+}
+
 /* Properties that say how the message waits, and those that are said anew. */
 static bool is_left_out(struct slice name, enum retry_what what)
 {
     static const char *const waiting[] = {RETRY_PROPERTY_ID,          RETRY_PROPERTY_TIMER_OUT, PROPERTY_DELAY,
                                           RETRY_PROPERTY_DEAD_REASON, RETRY_PROPERTY_DEAD_AT,   RETRY_PROPERTY_DEAD_TRIES,
-                                          "TIMER_DELIVER_MS",         "TIMER_DELAY_MS",         "TIMER_DELAY_SEC"};
+                                          "TIMER_DELIVER_MS",         "TIMER_DELAY_MS",         "TIMER_DELAY_SEC",
+                                          RETRY_PROPERTY_FROM};
     for (size_t i = 0; i < sizeof waiting / sizeof waiting[0]; i++)
         if (slice_eq_str(name, waiting[i]))
             return true;
-    return what != RETRY_ROLL &&
+    return !goes_on_waiting(what) &&
            (slice_eq_str(name, RETRY_PROPERTY_REAL_TOPIC) || slice_eq_str(name, RETRY_PROPERTY_REAL_QUEUE) ||
             slice_eq_str(name, RETRY_PROPERTY_EXPIRE));
 }
@@ -249,7 +255,7 @@ static void print_properties(const struct retry_row *row, int64_t now_ms, struct
         buf_append_slice(out, value);
         buf_append_char(out, '\x02');
     }
-    if (row->what == RETRY_ROLL) {
+    if (goes_on_waiting(row->what)) {
         put_number(out, RETRY_PROPERTY_TIMER_OUT, row->due_ms);
         /* A dead letter that was sent for again has a target of ours, not of its record. */
         if (!properties_get(row->properties, RETRY_PROPERTY_REAL_TOPIC, &value)) {
@@ -263,14 +269,18 @@ static void print_properties(const struct retry_row *row, int64_t now_ms, struct
         if (!properties_get(row->properties, PROPERTY_RETRY_TOPIC, &value))
             put_property(out, PROPERTY_RETRY_TOPIC, row->topic);
     }
-    put_number(out, RETRY_PROPERTY_ID, row->id);
+    if (row->what != RETRY_FORWARD) {
+        put_number(out, RETRY_PROPERTY_ID, row->id); /* an id counts in its own log only */
+    } else if (!properties_get(row->properties, RETRY_PROPERTY_FIRST, &value)) {
+        put_number(out, RETRY_PROPERTY_FIRST, row->first_failure_ms); /* else the time of the other log's record would count */
+    }
 }
 
 static int find_target(const struct retry_row *row, struct buf *topic, struct message *m, struct errbuf *eb)
 {
     buf_clear(topic);
     m->queue_id = 0;
-    if (row->what == RETRY_ROLL) {
+    if (goes_on_waiting(row->what)) {
         buf_append_str(topic, RETRY_TOPIC_TIMER);
     } else if (row->what == RETRY_TO_DEAD) {
         buf_append_str(topic, RETRY_PREFIX_DEAD);

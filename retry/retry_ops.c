@@ -35,8 +35,15 @@ static int begin_line(struct retry_op_reader *r, struct errbuf *eb)
         r->op.verb = RETRY_OP_DUE;
         if (slice_to_i64(time, &r->op.due_ms) != 0 || r->op.due_ms < 0)
             return errbuf_set(eb, ERR_PROTO, "'%.*s' is no time; expected: due MS ID ...", SLICE_ARG(time));
+    } else if (slice_eq_str(verb, "away")) {
+        r->op.verb = RETRY_OP_AWAY;
+        r->op.target = next_word(&r->rest);
+        if (r->op.target.len == 0)
+            return errbuf_set(eb, ERR_PROTO, "there is no group; expected: away GROUP ID ...");
+    } else if (slice_eq_str(verb, "here")) {
+        r->op.verb = RETRY_OP_HERE;
     } else {
-        return errbuf_set(eb, ERR_PROTO, "'%.*s' is unknown; expected done or due", SLICE_ARG(verb));
+        return errbuf_set(eb, ERR_PROTO, "'%.*s' is unknown; expected done, due, away or here", SLICE_ARG(verb));
     }
     r->in_line = true;
     return 0;
@@ -84,5 +91,21 @@ void retry_op_print_due(struct buf *out, int64_t due_ms, const int64_t *ids, uns
     if (count == 0)
         return;
     buf_printf(out, "due %" PRId64, due_ms);
+    print_ids(out, ids, count);
+}
+
+void retry_op_print_away(struct buf *out, const char *target, const int64_t *ids, unsigned count)
+{
+    if (count == 0)
+        return;
+    buf_printf(out, "away %s", target);
+    print_ids(out, ids, count);
+}
+
+void retry_op_print_here(struct buf *out, const int64_t *ids, unsigned count)
+{
+    if (count == 0)
+        return;
+    buf_append_str(out, "here");
     print_ids(out, ids, count);
 }

@@ -12,7 +12,7 @@
  * Threads: the retry thread.
  * Invariants: 1. A row is in at most one group. 2. A flight that was appended is never handed out again. */
 #define LOG_COMPONENT "retry"
-#include "retry/retry_internal.h"
+#include "retry/retry_out_internal.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -30,36 +30,6 @@ enum {
     BAD_ROW_PAUSE_MS = 60000,
     ROLL_PAUSE_MS = 10000,   /* looks for rows to be rolled this often */
     ROW_OVERHEAD_BYTES = 512, /* more properties, the op record's share */
-};
-
-enum flight_state { FLIGHT_FETCHED, FLIGHT_HANDED, FLIGHT_APPENDED };
-
-struct flight {
-    int64_t id;
-    enum flight_state state;
-    struct retry_app *app;
-    struct retry_row row;
-    char *memory;         /* owned: what row's slices point into; NULL after it was appended */
-    int64_t bytes;
-    bool done;            /* handed, and the view has read that it is done */
-    bool forgotten;       /* handed, and not this master's any more */
-    bool alone;           /* is offered without others */
-    bool bad;             /* not even a dead letter */
-    int64_t not_before_ms; /* mono */
-    struct flight *next;  /* in `again` */
-    UT_hash_handle hh;
-};
-
-struct group {
-    uint64_t token;
-    struct flight **flights; /* owned */
-    struct retry_row *rows;  /* owned: as handed out */
-    unsigned count;
-    struct buf body, properties; /* owned */
-    int64_t *torn;           /* owned: no rows, these ids are done */
-    unsigned torn_count;
-    struct job *job;         /* an operator's op record */
-    struct group *next;
 };
 
 /* --- flights --- */
@@ -101,7 +71,7 @@ static void count_flights(struct retry *r)
     atomic_store_explicit(&r->in_flight, r->out.flight_count, memory_order_relaxed);
 }
 
-static struct flight *flight_new(struct retry *r, const struct retry_row *row, enum retry_what what)
+struct flight *out_flight_new(struct retry *r, const struct retry_row *row, enum retry_what what)
 {
     struct out *o = &r->out;
     struct flight *f = mem_zalloc(sizeof *f);
@@ -127,7 +97,7 @@ static void flight_lighten(struct out *o, struct flight *f)
     f->memory = NULL;
 }
 
-static void flight_free(struct retry *r, struct flight *f)
+void out_flight_free(struct retry *r, struct flight *f)
 {
     struct out *o = &r->out;
     HASH_DEL(o->by_id, f);
@@ -136,6 +106,12 @@ static void flight_free(struct retry *r, struct flight *f)
     f->app->in_flight--;
     free(f);
     count_flights(r);
+}
+
+void out_flight_arrived(struct retry *r, struct flight *f)
+{
+    f->state = FLIGHT_APPENDED;
+    flight_lighten(&r->out, f);
 }
 
 static void again_push(struct out *o, struct flight *f)
@@ -180,7 +156,7 @@ void out_done(struct retry *r, int64_t id)
     }
     if (f->state == FLIGHT_FETCHED)
         again_remove(&r->out, f);
-    flight_free(r, f);
+    out_flight_free(r, f);
 }
 
 static void group_free(struct group *g)
@@ -198,13 +174,14 @@ void out_forget(struct retry *r)
 {
     struct out *o = &r->out;
     struct flight *f, *next;
+    remote_forget(r);
     o->again = o->again_tail = NULL;
     HASH_ITER(hh, o->by_id, f, next)
     {
         if (f->state == FLIGHT_HANDED)
             f->forgotten = true;
         else
-            flight_free(r, f);
+            out_flight_free(r, f);
     }
     for (unsigned i = 0; i < retry_apps_count(r->apps); i++)
         retry_app_rewind(retry_apps_nth(r->apps, i));
@@ -249,9 +226,10 @@ void out_fini(struct retry *r)
         o->groups = g->next;
         group_free(g);
     }
+    remote_fini(r);
     HASH_ITER(hh, o->by_id, f, next)
     {
-        flight_free(r, f);
+        out_flight_free(r, f);
     }
     free(o->torn);
     *o = (struct out){0};
@@ -296,7 +274,7 @@ static void hand_out_flights(struct retry *r, struct flight **flights, unsigned 
     group_hand_out(r, g);
 }
 
-static bool may_hand_out(const struct retry *r)
+bool out_may_hand_out(const struct retry *r)
 {
     return r->active && r->out.group_count < GROUPS_MAX && clock_mono_ms() >= r->out.paused_until_ms;
 }
@@ -304,7 +282,7 @@ static bool may_hand_out(const struct retry *r)
 void out_torn(struct retry *r)
 {
     struct out *o = &r->out;
-    if (o->torn == NULL || !may_hand_out(r))
+    if (o->torn == NULL || !out_may_hand_out(r))
         return;
     struct group *g = group_new(r);
     g->torn = o->torn;
@@ -322,6 +300,15 @@ void out_op(struct retry *r, struct buf *body, struct buf *properties, struct jo
     g->properties = *properties;
     *body = *properties = (struct buf){0};
     g->job = job;
+    group_hand_out(r, g);
+}
+
+void out_remote_op(struct retry *r, struct buf *body)
+{
+    struct group *g = group_new(r);
+    g->body = *body;
+    *body = (struct buf){0};
+    g->remote = true;
     group_hand_out(r, g);
 }
 
@@ -374,11 +361,10 @@ static void answer_flights(struct retry *r, struct group *g, int err)
         struct flight *f = g->flights[i];
         if (f->done || (f->forgotten && err != 0)) {
             retry_app_rewind(f->app);
-            flight_free(r, f);
+            out_flight_free(r, f);
         } else if (err == 0) {
-            f->state = FLIGHT_APPENDED;
             count_delivered(r, f);
-            flight_lighten(&r->out, f);
+            out_flight_arrived(r, f);
         } else {
             if (content && g->count == 1)
                 flight_downgrade(f, err);
@@ -413,6 +399,8 @@ void out_answer(struct retry *r, uint64_t token, int err)
     answer_flights(r, g, err);
     if (g->job != NULL) {
         job_op_answered(g->job, err);
+    } else if (g->remote) {
+        remote_op_answered(r, err);
     } else if (err == 0) {
         if (o->refused)
             log_info("due messages are appended again");
@@ -448,6 +436,13 @@ struct collect {
     int64_t last_id;
 };
 
+/* Of a failed message: not one that an operator sent for again, which goes to its topic here. */
+static bool may_go_away(const struct retry_row *row)
+{
+    return slice_starts_with(row->real_topic, SLICE_LIT(RETRY_PREFIX_RETRY)) &&
+           !slice_starts_with(row->source, SLICE_LIT(RETRY_PREFIX_DEAD));
+}
+
 static enum retry_what what_of(const struct retry_row *row, int64_t now_ms)
 {
     return row->kind == RETRY_KIND_RETRY && row->expire_ms > 0 && now_ms >= row->expire_ms ? RETRY_TO_DEAD : RETRY_OUT;
@@ -462,15 +457,15 @@ static int collect_row(void *arg, const struct retry_row *row)
 {
     struct collect *c = arg;
     struct out *o = &c->r->out;
-    if (flight_lookup(o, row->id) == NULL) {
+    if (flight_lookup(o, row->id) == NULL && (c->what != RETRY_FORWARD || may_go_away(row))) {
         int64_t bytes = row_bytes(row);
         bool memory = c->r->opt.in_flight_bytes > 0 && o->flight_count > 0 && o->flight_bytes + bytes > c->r->opt.in_flight_bytes;
         if (c->count == c->room || memory || (c->count > 0 && c->bytes + bytes > c->bytes_max)) {
             c->full = true;
             return 1;
         }
-        enum retry_what what = c->what == RETRY_ROLL ? RETRY_ROLL : what_of(row, c->now_ms);
-        struct flight *f = flight_new(c->r, row, what);
+        enum retry_what what = c->what != RETRY_OUT ? c->what : what_of(row, c->now_ms);
+        struct flight *f = out_flight_new(c->r, row, what);
         if (what == RETRY_TO_DEAD)
             f->row.reason = "expired";
         c->flights[c->count++] = f;
@@ -615,15 +610,36 @@ static int roll(struct retry *r, struct errbuf *eb)
     return rc;
 }
 
+int out_collect_failed(struct retry *r, int64_t after_id, int64_t due_ms, struct flight ***flights, unsigned *count,
+                       int64_t *last_id, struct errbuf *eb)
+{
+    struct collect c;
+    collect_init(&c, r, r->opt.forward_rows);
+    c.what = RETRY_FORWARD;
+    if (r->opt.forward_bytes > 0 && r->opt.forward_bytes < c.bytes_max)
+        c.bytes_max = r->opt.forward_bytes;
+    c.last_id = after_id;
+    int64_t all = r->view.phys - 1; /* what comes has a higher id */
+    int rc = c.room == 0 ? 0 : fetched(&c, retry_db_failed_ones(r->db, after_id, due_ms, c.room, collect_row, &c, eb));
+    *last_id = rc == 0 && c.room > 0 && !c.full && c.seen < c.room ? all : c.last_id;
+    *flights = c.flights;
+    *count = c.count;
+    return rc;
+}
+
 int out_turn(struct retry *r, struct errbuf *eb)
 {
     if (!r->active || !r->caught_up)
         return 0;
-    while (may_hand_out(r) && has_again(r))
+    bool ready;
+    int rc = remote_turn(r, &ready, eb);
+    if (rc != 0 || !ready)
+        return rc;
+    while (out_may_hand_out(r) && has_again(r))
         deliver_again(r);
-    int rc = may_hand_out(r) ? roll(r, eb) : 0;
+    rc = out_may_hand_out(r) ? roll(r, eb) : 0;
     bool any = true;
-    while (rc == 0 && any && may_hand_out(r))
+    while (rc == 0 && any && out_may_hand_out(r))
         rc = deliver_due(r, &any, eb);
     return rc;
 }
@@ -638,7 +654,9 @@ int64_t out_next_ms(struct retry *r)
         return RETRY_NEVER;
     if (mono < o->paused_until_ms)
         return wall + (o->paused_until_ms - mono);
-    int64_t next = retry_apps_next_due(r->apps);
+    int64_t next = retry_apps_next_due(r->apps), remote = remote_next_ms(r);
+    if (remote < next)
+        next = remote;
     /* Due already, but out of rate or memory: soon. */
     return next <= wall ? wall + 5 : next;
 }

@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { READ_MESSAGES = 128, READ_BYTES = 1 << 20, PURGE_ROWS = 256, UNLISTED_MAX = 8 };
+enum { READ_MESSAGES = 128, READ_BYTES = 1 << 20, PURGE_ROWS = 256, UNLISTED_MAX = 8, AWAY_QUEUE = -1 };
 
 enum source_kind { SOURCE_ROWS, SOURCE_OPS };
 
@@ -68,7 +68,7 @@ struct step {
 
 void view_init(struct view *v)
 {
-    *v = (struct view){0};
+    *v = (struct view){.away_phys = -1, .away_saved = -1};
 }
 
 static void source_release(struct view_source *s)
@@ -87,7 +87,7 @@ void view_fini(struct view *v)
     }
     free(v->sources);
     buf_fini(&v->memory.texts);
-    *v = (struct view){0};
+    view_init(v);
 }
 
 static struct view_source *source_lookup(struct view *v, struct slice topic, int32_t queue_id)
@@ -328,8 +328,14 @@ static int apply_op(struct step *st, const struct record *rec, struct errbuf *eb
     int more, rc = 0;
     st->op_rows = 0;
     retry_op_reader_init(&reader, rec->body);
-    while ((more = retry_op_next(&reader, &op, &why)) == 1 && rc == 0)
-        rc = op.verb == RETRY_OP_DONE ? apply_done(st, op.id, eb) : apply_due(st, op.id, op.due_ms, eb);
+    while ((more = retry_op_next(&reader, &op, &why)) == 1 && rc == 0) {
+        switch (op.verb) {
+        case RETRY_OP_DONE: rc = apply_done(st, op.id, eb); break;
+        case RETRY_OP_DUE: rc = apply_due(st, op.id, op.due_ms, eb); break;
+        case RETRY_OP_AWAY: st->r->view.away_phys = rec->phys_offset; break;
+        case RETRY_OP_HERE: st->r->view.away_phys = -1; break;
+        }
+    }
     if (more < 0)
         log_error("malformed record topic=" RETRY_TOPIC_OP " offset=%" PRId64 " why=\"%s\" effect=\"its rest is not applied\"",
                   rec->phys_offset, why.text);
@@ -405,6 +411,13 @@ static int apply_records(struct step *st, int64_t end, bool *more, struct errbuf
     return rc;
 }
 
+/* Where the record lies that says which rows are away is kept like a place read up to, of a queue that is none. */
+static int save_away(struct retry *r, struct errbuf *eb)
+{
+    struct retry_place p = {.topic = SLICE_LIT(RETRY_TOPIC_OP), .queue = AWAY_QUEUE, .last_phys = r->view.away_phys};
+    return r->view.away_phys == r->view.away_saved ? 0 : retry_db_place_put(r->db, &p, eb);
+}
+
 static int save_places(struct retry *r, struct errbuf *eb)
 {
     for (unsigned i = 0; i < r->view.count; i++) {
@@ -468,10 +481,13 @@ static int transaction(struct step *st, int64_t end, bool *more, struct errbuf *
     if (rc == 0)
         rc = save_places(r, eb);
     if (rc == 0)
+        rc = save_away(r, eb);
+    if (rc == 0)
         rc = retry_db_commit(r->db, eb);
     if (rc != 0)
         return rc;
     count_changes(st);
+    r->view.away_saved = r->view.away_phys;
     for (unsigned i = 0; i < r->view.count; i++)
         r->view.sources[i]->saved_next = r->view.sources[i]->next;
     return 0;
@@ -515,6 +531,10 @@ int view_step(struct retry *r, bool *more, struct errbuf *eb)
 static int on_place(void *arg, const struct retry_place *p)
 {
     struct retry *r = arg;
+    if (p->queue == AWAY_QUEUE) {
+        r->view.away_phys = r->view.away_saved = p->last_phys;
+        return 0;
+    }
     struct view_source *s = source_lookup(&r->view, p->topic, p->queue);
     if (s == NULL)
         s = source_add(&r->view, p->topic, p->queue);

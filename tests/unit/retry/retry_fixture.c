@@ -105,6 +105,54 @@ static int64_t roll_below(void *arg)
     return below;
 }
 
+/* --- another group --- */
+
+static bool remote_target(void *arg, char target[RETRY_TARGET_MAX])
+{
+    struct fake_broker *b = arg;
+    pthread_mutex_lock(&b->lock);
+    memcpy(target, b->target, RETRY_TARGET_MAX);
+    pthread_mutex_unlock(&b->lock);
+    return target[0] != '\0';
+}
+
+static void forward(void *arg, const char *target, const struct retry_row *rows, unsigned count, bool again, uint64_t token)
+{
+    struct fake_broker *b = arg;
+    pthread_mutex_lock(&b->lock);
+    struct fake_ask *a = &b->ask;
+    *a = (struct fake_ask){.count = count, .again = again, .token = token};
+    snprintf(a->target, sizeof a->target, "%s", target);
+    for (unsigned i = 0; i < count && i < sizeof a->ids / sizeof a->ids[0]; i++) {
+        assert_int_equal(rows[i].what, RETRY_FORWARD);
+        a->ids[i] = rows[i].id;
+        a->numbers[i] = fixture_body_number(rows[i].body);
+    }
+    b->asks++;
+    int answer = b->answer;
+    pthread_mutex_unlock(&b->lock);
+    if (answer >= 0)
+        retry_forwarded(b->retry, token, (enum retry_forward)answer);
+}
+
+void fake_set_target(struct fake_broker *b, const char *target, int answer)
+{
+    pthread_mutex_lock(&b->lock);
+    memset(b->target, 0, sizeof b->target);
+    snprintf(b->target, sizeof b->target, "%s", target);
+    b->answer = answer;
+    pthread_mutex_unlock(&b->lock);
+    if (b->retry != NULL)
+        retry_wake(b->retry);
+}
+
+void fake_remote(struct fake_broker *b, const char *target, int answer)
+{
+    b->options.hooks.remote_target = remote_target;
+    b->options.hooks.forward = forward;
+    fake_set_target(b, target, answer);
+}
+
 /* --- life --- */
 
 static struct store *open_store(const char *dir)
@@ -325,6 +373,24 @@ void fake_wait_settled(struct fake_broker *b)
     WAIT_FOR(stats(b).view_phys == store_durable(b->store) && stats(b).in_flight_rows == 0, "the view stands at %" PRId64 " of %" PRId64
              ", %" PRId64 " in flight, database: %s", stats(b).view_phys, store_durable(b->store), stats(b).in_flight_rows,
              stats(b).database_error.text);
+}
+
+unsigned fake_asks(struct fake_broker *b)
+{
+    pthread_mutex_lock(&b->lock);
+    unsigned count = b->asks;
+    pthread_mutex_unlock(&b->lock);
+    return count;
+}
+
+struct fake_ask fake_wait_asks(struct fake_broker *b, unsigned count)
+{
+    WAIT_FOR(fake_asks(b) >= count, "%u times another group was asked, not %u", fake_asks(b), count);
+    pthread_mutex_lock(&b->lock);
+    struct fake_ask a = b->ask;
+    assert_int_equal(b->asks, count);
+    pthread_mutex_unlock(&b->lock);
+    return a;
 }
 
 static bool is_sqlite(const struct fake_broker *b)

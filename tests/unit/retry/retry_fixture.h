@@ -27,6 +27,18 @@ struct fake_broker {
     uint64_t swallowed_token;
     char apps[FAKE_ROWS_SEEN_MAX][32]; /* of rows, in the order handed out */
     enum retry_what whats[FAKE_ROWS_SEEN_MAX];
+    /* --- another group, after fake_remote() --- */
+    char target[RETRY_TARGET_MAX]; /* "": none */
+    int answer;                    /* enum retry_forward; -1: none, the test calls retry_forwarded() */
+    unsigned asks;                 /* forward() calls */
+    struct fake_ask {
+        char target[RETRY_TARGET_MAX];
+        int64_t ids[256];
+        int numbers[256]; /* of the bodies */
+        unsigned count;
+        bool again;
+        uint64_t token;
+    } ask; /* the last */
 };
 
 #define T0 INT64_C(1700000000000)
@@ -40,6 +52,12 @@ void fake_store_reopen(struct fake_broker *b);
 void fake_free(struct fake_broker *b);
 void fake_start(struct fake_broker *b, bool active);
 void fake_stop(struct fake_broker *b);
+/* Before fake_start(): another group may be asked to keep rows; `answer` is enum retry_forward, -1: the test calls retry_forwarded(). */
+void fake_remote(struct fake_broker *b, const char *target, int answer);
+unsigned fake_asks(struct fake_broker *b);
+/* Waits until there were so many forward() calls, and gives the last. */
+struct fake_ask fake_wait_asks(struct fake_broker *b, unsigned asks);
+void fake_set_target(struct fake_broker *b, const char *target, int answer);
 /* Sets the clock to T0 + ms and wakes. */
 void fake_clock(struct fake_broker *b, int64_t ms);
 

@@ -180,6 +180,42 @@ static void test_message_rolled_waits_for_the_same_time_and_target(void **state)
     buf_fini(&more.texts);
 }
 
+static void test_message_forwarded_waits_elsewhere_and_is_delivered_clean(void **state)
+{
+    (void)state;
+    struct retry_row row, there;
+    struct message m;
+    struct slice v;
+    struct record r = record_of(RETRY_TOPIC_SCHEDULE, 2, "DELAY\0013\002REAL_TOPIC\001%RETRY%app\002REAL_QID\0010\002CJMQ_RETRY_ID\0017\002"
+                                                         "CJMQ_RETRY_FROM\001old:1:2\002CJMQ_RETRY_EXPIRE_MS\00199\002");
+    assert_int_equal(retry_row_from_record(&r, &levels, &memory, &row, NULL), 0);
+    row.what = RETRY_FORWARD;
+    row.first_failure_ms = 4711;
+    assert_int_equal(retry_row_message(&row, 42, &topic, &properties, &m, NULL), 0);
+    assert_true(slice_eq_str(m.topic, RETRY_TOPIC_TIMER));
+    assert_false(properties_get(m.properties, RETRY_PROPERTY_ID, &v)); /* would be taken for a torn delivery there */
+    assert_false(properties_get(m.properties, RETRY_PROPERTY_FROM, &v));
+    assert_false(properties_get(m.properties, PROPERTY_DELAY, &v));
+    buf_append_str(&properties, RETRY_PROPERTY_FROM "\001jmq1:5:6\002");
+    struct record kept = record_of(RETRY_TOPIC_TIMER, 0, "");
+    kept.properties = buf_slice(&properties);
+    struct retry_row_memory more = {{0}};
+    assert_int_equal(retry_row_from_record(&kept, &levels, &more, &there, NULL), 0);
+    assert_int_equal(there.kind, RETRY_KIND_RETRY);
+    assert_int_equal(there.due_ms, row.due_ms);
+    assert_int_equal(there.expire_ms, 99);
+    assert_int_equal(there.first_failure_ms, 4711);
+    assert_true(slice_eq_str(there.app, "app"));
+    there.what = RETRY_OUT;
+    struct buf out = {0};
+    assert_int_equal(retry_row_message(&there, 42, &topic, &out, &m, NULL), 0);
+    assert_true(slice_eq_str(m.topic, "%RETRY%app"));
+    assert_false(properties_get(m.properties, RETRY_PROPERTY_FROM, &v));
+    assert_true(properties_get(m.properties, RETRY_PROPERTY_ID, &v));
+    buf_fini(&out);
+    buf_fini(&more.texts);
+}
+
 static void test_message_too_many_properties_is_an_error(void **state)
 {
     (void)state;
@@ -207,6 +243,7 @@ int main(void)
         cmocka_unit_test(test_message_texts_are_clean_and_short),
         cmocka_unit_test(test_message_delivered_keeps_what_the_producer_gave),
         cmocka_unit_test(test_message_rolled_waits_for_the_same_time_and_target),
+        cmocka_unit_test(test_message_forwarded_waits_elsewhere_and_is_delivered_clean),
         cmocka_unit_test(test_message_too_many_properties_is_an_error),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

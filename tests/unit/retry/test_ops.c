@@ -35,6 +35,32 @@ static void test_ops_printed_lines_are_read_back(void **state)
     buf_fini(&b);
 }
 
+static void test_ops_away_and_here_are_read_back(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    const int64_t ids[] = {5, 6};
+    retry_op_print_away(&b, "jmq2.a-b", ids, 2);
+    retry_op_print_done(&b, ids, 1);
+    retry_op_print_here(&b, ids, 2);
+    retry_op_print_here(&b, ids, 0);
+    assert_true(slice_eq_str(buf_slice(&b), "away jmq2.a-b 5 6\ndone 5\nhere 5 6\n"));
+    static const enum retry_op_verb verbs[] = {RETRY_OP_AWAY, RETRY_OP_AWAY, RETRY_OP_DONE, RETRY_OP_HERE, RETRY_OP_HERE};
+    static const int64_t expected[] = {5, 6, 5, 5, 6};
+    struct retry_op_reader r;
+    struct retry_op op;
+    retry_op_reader_init(&r, buf_slice(&b));
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(retry_op_next(&r, &op, NULL), 1);
+        assert_int_equal(op.verb, verbs[i]);
+        assert_int_equal(op.id, expected[i]);
+        if (op.verb == RETRY_OP_AWAY)
+            assert_true(slice_eq_str(op.target, "jmq2.a-b"));
+    }
+    assert_int_equal(retry_op_next(&r, &op, NULL), 0);
+    buf_fini(&b);
+}
+
 static int read_all(const char *text, unsigned *count, struct errbuf *eb)
 {
     struct retry_op_reader r;
@@ -83,6 +109,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ops_printed_lines_are_read_back),
+        cmocka_unit_test(test_ops_away_and_here_are_read_back),
         cmocka_unit_test(test_ops_loose_layout_is_read),
         cmocka_unit_test(test_ops_malformed_is_named_and_what_was_before_stands),
     };
