@@ -113,6 +113,8 @@
     I(retryDeadRowsMax, 1000000, 0, 1000000000000, "", "dead letters shown in the database; 0: all that the log has")          \
     I(retryDeadKeptHours, 720, 0, 876000, "hours", "the same, by age; 0: for ever")                                           \
     I(retryDatabaseTimeout, 5000, 10, 600000, "ms", "wait for a lock or a server")                                            \
+    I(retryRemoteTimeout, 3000, 100, 600000, "ms", "retryType REMOTE: wait this long for the group that is to keep retries, then ask it again") \
+    I(retryRemoteRecallRows, 50000, 1000, 10000000, "", "retryType DB: messages kept for other groups that it remembers; after a start it looks for them among so many messages for later") \
     /* replication */                                                                                                            \
     I(haListenPort, -1, -1, 65535, "port", "port for slaves; -1: listenPort + 1; 0: any free port")                            \
     S(haMasterAddress, "", "slave: host:port of its master's haListenPort; empty: from the registry")                           \

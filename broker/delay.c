@@ -95,7 +95,7 @@ static bool is_of_a_wait(struct slice name)
 {
     static const char *const names[] = {RETRY_PROPERTY_REAL_TOPIC, RETRY_PROPERTY_REAL_QUEUE, RETRY_PROPERTY_TIMER_OUT,
                                         RETRY_PROPERTY_ID,         RETRY_PROPERTY_APP,        RETRY_PROPERTY_FIRST,
-                                        RETRY_PROPERTY_EXPIRE};
+                                        RETRY_PROPERTY_EXPIRE,     RETRY_PROPERTY_FROM};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (slice_eq_str(name, names[i]))
             return true;

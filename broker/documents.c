@@ -9,6 +9,7 @@
 #include "broker/broker.h"
 #include "broker/config_file.h"
 #include "broker/registry_link.h"
+#include "broker/retries.h"
 #include "broker/role.h"
 #include "cluster/broker_document.h"
 #include "cluster/topic_document.h"
@@ -68,6 +69,7 @@ static void apply(struct documents *d, enum cluster_document which)
             topic_table_touch(b->topics);
         }
         role_review(b->role, d->brokers, d->origins[which].stamp.time_ms);
+        retries_review(b->retries, d->brokers);
     } else {
         topic_table_apply_document(b->topics, d->topics);
     }

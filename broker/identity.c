@@ -220,9 +220,5 @@ bool identity_apply_document(struct identity *id, const struct broker_document *
                  entry != NULL ? "broker document"
                  : doc != NULL ? "not listed in the broker document"
                                : "no broker document");
-    if (changed && next.retry_type == CLUSTER_RETRY_REMOTE)
-        log_warn("the broker document gives %s retryType REMOTE: retries are not sent to other groups, they stay "
-                 "in this broker's own retryStore as with retryType DB",
-                 next.addr);
     return changed;
 }

@@ -11,6 +11,8 @@
 #include "broker/delay.h"
 #include "broker/housekeeping.h"
 #include "broker/longpoll.h"
+#include "broker/retry_forward.h"
+#include "broker/retry_intake.h"
 #include "broker/send.h"
 #include "store/delay_levels.h"
 #include "store/replica.h"
@@ -30,6 +32,8 @@ enum { SAVE_OFFSETS_EVERY_MS = 10000, DELIVER_ROWS = 64, DEAD_QUEUES = 1 };
 struct retries {
     struct broker *broker;
     struct retry *retry;
+    struct retry_forwarder *forwarder; /* to another group */
+    struct retry_intake *intake;       /* from other groups */
     struct store_queue *op_queue;
     atomic_uint next_lane;
     atomic_bool active;
@@ -110,8 +114,20 @@ static void on_stored(struct broker_lane *lane, const struct send_context *conte
     retries_wake(r);
 }
 
+/* A dead letter of a group that had it kept here: its topic is that group's. The app that failed is here. */
+static void send_to_its_app(const struct retry_row *row, struct piece *p)
+{
+    buf_clear(&p->topic);
+    buf_append_str(&p->topic, RETRY_PREFIX_RETRY);
+    buf_append_slice(&p->topic, row->group);
+    p->message.topic = buf_slice(&p->topic);
+}
+
 static int find_queue(struct broker *b, const struct retry_row *row, struct piece *p, struct errbuf *eb)
 {
+    if (row->what == RETRY_OUT && slice_starts_with(row->source, SLICE_LIT(RETRY_PREFIX_DEAD)) &&
+        topic_table_lookup(b->topics, p->message.topic) == NULL)
+        send_to_its_app(row, p);
     struct slice name = p->message.topic;
     struct topic *topic = topic_table_lookup(b->topics, name);
     int err = 0;
@@ -203,6 +219,38 @@ static int64_t roll_below(void *arg)
     return store_written(s) - begin > 2 * file ? begin + file : 0;
 }
 
+/* --- other groups --- */
+
+static bool remote_target(void *arg, char target[RETRY_TARGET_MAX])
+{
+    return retry_forwarder_target(((struct retries *)arg)->forwarder, target);
+}
+
+static void forward(void *arg, const char *target, const struct retry_row *rows, unsigned count, bool again, uint64_t token)
+{
+    retry_forwarder_ask(((struct retries *)arg)->forwarder, target, rows, count, again, token);
+}
+
+static void describe(void *arg, struct buf *out)
+{
+    struct retries *r = arg;
+    retry_forwarder_describe(r->forwarder, out);
+    retry_intake_describe(r->intake, out);
+}
+
+struct retry_intake *retries_intake(struct retries *r)
+{
+    return r->intake;
+}
+
+void retries_review(struct retries *r, const struct broker_document *doc)
+{
+    if (r == NULL)
+        return;
+    retry_forwarder_review(r->forwarder, doc);
+    retries_wake(r);
+}
+
 /* --- any thread --- */
 
 bool retries_reads(struct slice topic)
@@ -240,6 +288,7 @@ void retries_set_active(struct retries *r, bool active)
     if (active)
         retries_take_offsets(r);
     atomic_store(&r->active, active);
+    retry_intake_set_active(r->intake, active);
     retry_set_active(r->retry, active);
 }
 
@@ -361,14 +410,20 @@ int retries_start(struct broker *b, struct retries **out, struct errbuf *eb)
     o.broker = self.addr;
     o.delay_offset_count = load_delay_offsets(b, offsets, RETRY_LEVELS_MAX, &ours);
     o.delay_offsets = offsets;
-    o.hooks = (struct retry_hooks){.arg = r, .deliver = deliver, .roll_below = roll_below};
+    o.hooks = (struct retry_hooks){.arg = r, .deliver = deliver, .roll_below = roll_below, .remote_target = remote_target,
+                                   .forward = forward, .describe = describe};
+    r->forwarder = retry_forwarder_new(b);
+    r->intake = retry_intake_new(b);
     struct errbuf why = {0};
     int err = retry_start(b->store, &o, &r->retry, &why);
     free(dir);
     if (err != 0) {
+        retry_forwarder_free(r->forwarder);
+        retry_intake_free(r->intake);
         free(r);
         return errbuf_set(eb, err, "%.400s (setting: retryStore)", why.text);
     }
+    retry_forwarder_attach(r->forwarder, r->retry);
     housekeeping_add(b->housekeeping, "save delay offsets", SAVE_OFFSETS_EVERY_MS, save_delay_offsets, r);
     *out = r;
     return 0;
@@ -379,6 +434,8 @@ void retries_stop(struct retries *r)
     if (r == NULL)
         return;
     retry_stop(r->retry);
+    retry_intake_stop(r->intake);
+    retry_forwarder_stop(r->forwarder);
 }
 
 void retries_settle(struct retries *r)
@@ -395,6 +452,8 @@ void retries_free(struct retries *r)
     if (r == NULL)
         return;
     retry_free(r->retry);
+    retry_forwarder_free(r->forwarder);
+    retry_intake_free(r->intake);
     buf_fini(&r->saved);
     free(r);
 }

@@ -8,6 +8,8 @@
 #include "retry/retry.h"
 
 struct retries;
+struct broker_document;
+struct retry_intake;
 
 /* --- any thread --- */
 /* Whether retry/ reads this topic: what is appended to it wakes it. */
@@ -21,6 +23,10 @@ void retries_set_active(struct retries *r, bool active);
 /* delayOffset.json was taken over from a master: what one of RocketMQ's has delivered does not wait here. On b->control. */
 void retries_take_offsets(struct retries *r);
 void retries_stats(struct retries *r, struct retry_stats *out);
+/* Of other groups: retry_intake.h. */
+struct retry_intake *retries_intake(struct retries *r);
+/* The identity may have changed, or a new broker document is in force: who keeps this broker's failed messages. On b->control. */
+void retries_review(struct retries *r, const struct broker_document *doc);
 /* See retry_command(); `done` is called on b->control. */
 void retries_command(struct retries *r, const struct retry_query *q, retry_command_done_fn done, void *arg);
 

@@ -59,6 +59,15 @@ int role_check_copies(const struct role *r, int64_t end_offset)
 
 /* --- fencing: any thread --- */
 
+bool role_lists(struct role *r, struct slice address, struct slice group)
+{
+    pthread_mutex_lock(&r->mutex);
+    const struct broker_entry *entry = broker_document_lookup(r->document, address);
+    bool listed = entry != NULL && slice_eq_str(group, entry->group);
+    pthread_mutex_unlock(&r->mutex);
+    return listed;
+}
+
 static bool is_member(struct role *r, const struct group_hello *peer)
 {
     struct identity_view self;
@@ -67,11 +76,7 @@ static bool is_member(struct role *r, const struct group_hello *peer)
         return false;
     if (!self.from_document)
         return true;
-    pthread_mutex_lock(&r->mutex);
-    const struct broker_entry *entry = broker_document_lookup(r->document, slice_str(peer->address));
-    bool member = entry != NULL && strcmp(entry->group, self.name) == 0;
-    pthread_mutex_unlock(&r->mutex);
-    return member;
+    return role_lists(r, slice_str(peer->address), slice_str(self.name));
 }
 
 /* Writes have ended when this returns. */

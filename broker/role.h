@@ -58,6 +58,8 @@ void role_hello(struct role *r, struct group_hello *out);
 /* Another broker said who it is. When it knows a newer epoch than the one that this broker is master in, writes have ended when
  * this returns. Ignored: another group, and, where there is a broker document, who is not in it. */
 void role_heard(struct role *r, const struct group_hello *peer);
+/* Whether the broker document in force has this broker, in this group. */
+bool role_lists(struct role *r, struct slice address, struct slice group);
 
 /* --- b->control's thread --- */
 /* The identity may have changed, or a new broker document is in force: `doc` (NULL: none) stored at `time_ms`. `r`

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "broker/broker.h"
 #include "broker/retries.h"
+#include "broker/retry_intake.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -112,6 +113,9 @@ static void put_retry(struct kv_table *t, struct broker *b)
     int64_t late_ms = s.active && s.next_due_ms > 0 ? clock_wall_ms() - s.next_due_ms : 0;
     put(t, "retryDatabase", "%s", s.database_up ? "up" : s.database_error.text);
     put(t, "retryDeadRows", "%lld", (long long)s.dead_rows);
+    put(t, "retryForwardedRows", "%llu", (unsigned long long)s.forwarded);
+    put(t, "retryKeptForOthersRows", "%llu",
+        (unsigned long long)(b->retries != NULL ? retry_intake_taken(retries_intake(b->retries)) : 0));
     put(t, "timerReadBehind", "%lld", (long long)(late_ms > 0 ? late_ms / 1000 : 0));
     put(t, "timerOffsetBehind", "%lld", (long long)(s.caught_up ? 0 : store_written(b->store) - s.view_phys));
     put(t, "timerCongestNum", "%lld", (long long)s.waiting_rows);

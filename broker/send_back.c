@@ -69,11 +69,10 @@ static void judge(struct broker *b, const struct send_back_order *o, const struc
                   const struct record *r, struct verdict *v)
 {
     int64_t now_ms = clock_wall_ms();
-    struct topic *topic = topic_table_lookup(b->topics, original_topic(r));
     struct topic_retry_policy policy;
     bool retry = true, has_policy = false;
     *v = (struct verdict){.first_ms = first_failure_ms(r, now_ms)};
-    bool ruled = topic != NULL && topic_retry_rule(topic, o->group, &retry, &has_policy, &policy);
+    bool ruled = topic_table_retry_rule(b->topics, original_topic(r), o->group, &retry, &has_policy, &policy);
     int32_t max = o->max_reconsume_times >= 0 ? o->max_reconsume_times : group->retry_max_times;
     if (o->delay_level < 0) {
         die(v, "the consumer asked for it (delayLevel < 0)");

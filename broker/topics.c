@@ -499,12 +499,11 @@ int topic_check_consumer(const struct topic *topic, struct slice app, struct err
                : check_app(topic, app, false, eb);
 }
 
-bool topic_retry_rule(const struct topic *topic, struct slice app, bool *retry, bool *has_policy,
-                      struct topic_retry_policy *policy)
+bool topic_table_retry_rule(struct topic_table *t, struct slice topic, struct slice app, bool *retry, bool *has_policy,
+                            struct topic_retry_policy *policy)
 {
-    struct topic_table *t = topic->table;
     pthread_rwlock_rdlock(&t->lock);
-    const struct topic_entry *entry = topic_document_lookup(t->document, topic_name(topic));
+    const struct topic_entry *entry = topic_document_lookup(t->document, topic);
     const struct consumer_policy *c = entry != NULL && entry->consumers_given ? topic_entry_consumer(entry, app) : NULL;
     if (c != NULL) {
         *retry = c->retry && !c->seq;

@@ -69,6 +69,12 @@ void topic_table_apply_identity(struct topic_table *t);
  * the document gives to other groups only. NULL: no document. */
 void topic_table_apply_document(struct topic_table *t, const struct topic_document *doc);
 
+/* How the topic document wants failed messages of a topic and app to be retried, also of a topic that other groups serve (they may
+ * have their retries kept here). False: it says nothing (defaults). *retry false: at once and without a row. A copy. */
+struct topic_retry_policy;
+bool topic_table_retry_rule(struct topic_table *t, struct slice topic, struct slice app, bool *retry, bool *has_policy,
+                            struct topic_retry_policy *policy);
+
 /* --- readers of one topic --- */
 struct slice topic_name(const struct topic *t);
 /* A copy; name and attributes are NULL. */
@@ -82,11 +88,6 @@ struct store_queue *topic_queue(struct topic *t, int32_t queue_id);
 int topic_check_producer(const struct topic *t, struct slice app, struct errbuf *eb);
 int topic_check_consumer(const struct topic *t, struct slice app, struct errbuf *eb);
 
-/* How the topic document wants failed messages of this app to be retried. False: it says nothing (defaults). *retry false: at once and
- * without a row. A copy. */
-struct topic_retry_policy;
-bool topic_retry_rule(const struct topic *t, struct slice app, bool *retry, bool *has_policy,
-                      struct topic_retry_policy *policy);
 
 /* --- whole table --- */
 struct data_version topic_table_version(struct topic_table *t);

@@ -96,7 +96,9 @@
     /* ours: between the brokers of a group; see broker/group_wire.h */                    \
     X(CJMQ_GROUP_HELLO, 7007)                                                              \
     X(CJMQ_SLAVE_SYNC, 7008)                                                               \
-    X(CJMQ_RETRY_COMMAND, 7009)
+    X(CJMQ_RETRY_COMMAND, 7009)                                                            \
+    /* ours: between groups; see broker/retry_wire.h */                                    \
+    X(CJMQ_RETRY_FORWARD, 7010)
 
 enum request_code {
 #define REQUEST_CODE_ENUM(name, number) REQ_##name = number,
