@@ -75,7 +75,9 @@ class Traffic:
 
     def take_answers(self):
         while (frame := self.connection.take_frame()) is not None:
-            number = self.in_flight.pop(frame.opaque)
+            number = self.in_flight.pop(frame.opaque, None)
+            if number is None:
+                continue  # one that was only prepared
             if frame.code == 0:
                 self.ledger.acknowledged.add(number)
             else:
@@ -83,9 +85,9 @@ class Traffic:
 
     def run(self, seconds):
         """Sends for so long, then waits until the connection ends; answers that lie in the socket count."""
-        failing = self.prepare(60)
         quiet = time.monotonic() + seconds
         try:
+            failing = self.prepare(60)
             while True:
                 for _ in range(40 - len(self.in_flight) if time.monotonic() < quiet else 0):
                     if failing and self.rng.random() < 0.3:
