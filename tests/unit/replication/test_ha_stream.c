@@ -381,7 +381,7 @@ static void test_ha_stream_log_without_epochs_is_known_by_its_newest_record(void
     replica_fixture_follow(a.store, m.store, &seed, 4096);
     fixture_append_many(m.store, "T", 0, 30, 30, 200);
     node_open(&b, false);
-    fixture_append_many(b.store, "T", 0, 0, 30, 200); /* records as long as the master's, but others */
+    fixture_append_many(b.store, "U", 0, 0, 30, 200); /* records as long as the master's, but others */
     assert_int_equal(store_written(b.store), store_written(a.store));
     store_set_replica(b.store, true, NULL);
     node_be_master(&m, false);
