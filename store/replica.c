@@ -343,7 +343,7 @@ void store_on_written(struct store *s, void (*fn)(void *arg), void *arg)
         l->arg = arg;
     }
     struct written_listener *old = atomic_exchange(&s->listener, l);
-    while (atomic_load(&s->telling) > 0) /* they only post: a matter of microseconds, and rare */
+    while (atomic_load(&s->telling) > 0) /* they post, or send to slaves: a matter of microseconds, and rare */
         sched_yield();
     free(old);
 }
