@@ -71,6 +71,8 @@ struct send_lane {
     unsigned parked_answered; /* entries from the head that timed out */
     atomic_uint parked_count;
     struct reactor_timer *timeout;
+    unsigned gathered; /* of staged, by the round before; 0: the next round is a new group's first */
+    int64_t gather_until_us;
     int64_t inline_again_us; /* clock_mono_us() before which nothing is flushed inline */
 
     struct buf more; /* properties that the broker adds to each message of the current order */

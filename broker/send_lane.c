@@ -1,10 +1,11 @@
 /* send_lane.c - one append for all messages of a round, and the queue of those that wait to be durable.
  *
- * A lane gathers the messages of one turn of its event loop in an append_batch, and who sent them in
- * `staged`. The round-end hook appends all with one system call. What is durable then (with ASYNC_FLUSH and no
- * slave to wait for: always) is answered at once; the rest goes to `parked`, a ring in the order of log offsets,
- * and is answered when store_durable() passes: whoever moved it (the store's flusher, a slave's report) posts to the
- * lane, or the lane flushed by itself because its one message was all the broker had to do.
+ * A lane gathers the messages of one turn of its event loop in an append_batch, and who sent them in `staged`. The
+ * round-end hook appends all with one system call; while slaves are waited for, a few rounds gather in one. What is
+ * durable then (with ASYNC_FLUSH and no slave to wait for: always) is answered at once; the rest goes to `parked`, a
+ * ring in the order of log offsets, and is answered when store_durable() passes: whoever moved it (the store's flusher,
+ * a slave's report) posts to the lane, or the lane flushed by itself because its one message was all the broker had to
+ * do.
  *
  * When too few slaves are in step durable goes on without them: what only this broker has is answered as that.
  *
@@ -30,6 +31,10 @@
 
 /* A flush that took longer than this was slow; its lane leaves flushing to the flusher for the pause. */
 enum { INLINE_SLOW_US = 10 * 1000, INLINE_PAUSE_US = 10 * 1000 * 1000 };
+
+/* What slaves are waited for goes to them in groups: each costs a write, a frame and a report. A group is whole when a round brought
+ * nothing more, with so many messages, or after so long. */
+enum { GROUP_MESSAGES = 64, GROUP_US = 100 };
 
 /* A slave that has nothing to do gets so many messages of a large round as soon as they are here. */
 enum { FIRST_MESSAGES = 16 };
@@ -337,14 +342,35 @@ static void flush_parked(struct send_lane *l, unsigned added)
     timeout_arm(l);
 }
 
-static void on_round_end(void *arg)
+static void append_round(struct send_lane *l)
 {
-    struct send_lane *l = arg;
+    l->gathered = 0;
     if (l->staged_count == 0)
         return;
     unsigned parked = append_staged(l);
     if (parked > 0)
         flush_parked(l, parked);
+}
+
+/* Whether the next round may still add to the group. */
+static bool group_grows(struct send_lane *l)
+{
+    if (l->staged_count <= l->gathered || l->staged_count >= GROUP_MESSAGES || !role_wants_copies(l->lane->broker->role))
+        return false;
+    int64_t now = clock_mono_us();
+    if (l->gathered == 0)
+        l->gather_until_us = now + GROUP_US;
+    l->gathered = l->staged_count;
+    return now < l->gather_until_us;
+}
+
+static void on_round_end(void *arg)
+{
+    struct send_lane *l = arg;
+    if (group_grows(l))
+        reactor_again(l->lane->reactor);
+    else
+        append_round(l);
 }
 
 /* The batch is full in the middle of a round. */
@@ -510,7 +536,7 @@ void send_lane_drain(struct send_lane *l)
 {
     struct send_shared *shared = l->shared;
     l->stopping = true;
-    on_round_end(l);
+    append_round(l);
     pthread_mutex_lock(&shared->mutex);
     while (parked_count(l) > 0 && store_durable(l->store) < parked_at(l, parked_count(l) - 1)->end_offset
            && store_state(l->store, NULL) != STORE_FAILED)
