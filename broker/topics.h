@@ -88,7 +88,6 @@ struct store_queue *topic_queue(struct topic *t, int32_t queue_id);
 int topic_check_producer(const struct topic *t, struct slice app, struct errbuf *eb);
 int topic_check_consumer(const struct topic *t, struct slice app, struct errbuf *eb);
 
-
 /* --- whole table --- */
 struct data_version topic_table_version(struct topic_table *t);
 /* Calls fn for each topic that is not deleted, in name order, under the read lock: fn may use topic_name(),
