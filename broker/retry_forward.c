@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <uthash.h>
 
 #define LOG_COMPONENT "retry"
 #include "base/log.h"
@@ -27,6 +28,26 @@ enum {
     PAUSE_MAX_MS = 30000,
     UNFIT_TOLD_EVERY_MS = 60000,
     UNKNOWN_TOLD_AFTER_MS = 1000, /* a group that has just begun to keep messages reads first what it has */
+    APPS_EVERY_MS = 2000,
+    APPS_PAUSE_MS = 10000, /* after a refusal */
+};
+
+/* An app that the group has heard of. */
+struct told_app {
+    UT_hash_handle hh;
+    size_t len;
+    char name[];
+};
+
+/* What the group that would be asked knows of the apps that consume here. */
+struct apps {
+    struct reactor_timer *timer; /* runs while retryType is REMOTE */
+    char address[NET_ADDR_TEXT_MAX * 2]; /* whom `told` were told; empty: nobody */
+    struct told_app *told; /* hash, owned */
+    struct buf asking;     /* names in the request that is open */
+    bool open;             /* a request is */
+    int64_t not_before_ms; /* mono */
+    bool troubled;         /* the last was not taken, which operators were told */
 };
 
 /* A group that may be asked. */
@@ -43,6 +64,7 @@ struct retry_forwarder {
     /* --- b->control --- */
     struct broker_document *document; /* a reference or NULL */
     struct remoting_client *client;   /* owned; NULL: nothing was asked yet, or it has stopped */
+    struct apps apps;
     bool stopped;
 
     pthread_mutex_t mutex;
@@ -149,6 +171,10 @@ void retry_forwarder_review(struct retry_forwarder *f, const struct broker_docum
     pthread_mutex_unlock(&f->mutex);
     if (was_remote != remote || !slice_eq(buf_slice(&names), buf_slice(&before)))
         tell_change(&self, remote, count, buf_slice(&names));
+    if (!remote)
+        reactor_timer_stop(f->apps.timer);
+    else if (!reactor_timer_active(f->apps.timer))
+        reactor_timer_start(f->apps.timer, APPS_EVERY_MS, APPS_EVERY_MS);
     buf_fini(&names);
     buf_fini(&before);
 }
@@ -272,6 +298,29 @@ static struct remoting_client *client_of(struct retry_forwarder *f)
     return f->client;
 }
 
+/* `count` below 0: the request has none. */
+static void request(struct retry_forwarder *f, const char *address, int code, const char *group, int64_t count, const struct buf *body,
+                    remoting_done_fn done, void *arg)
+{
+    struct identity_view self;
+    identity_view(f->broker->identity, &self);
+    struct command_out_field fields[] = {
+        FIELD_TEXT(FORWARD_FIELD_ADDRESS, slice_str(self.addr)),
+        FIELD_TEXT(FORWARD_FIELD_GROUP, slice_str(group)),
+        FIELD_NUM(FORWARD_FIELD_COUNT, count),
+    };
+    remoting_client_request(client_of(f), &(struct remoting_call){
+        .addr = address,
+        .code = code,
+        .fields = fields,
+        .field_count = count < 0 ? 2 : 3,
+        .body = buf_slice(body),
+        .timeout_ms = f->broker->settings.retryRemoteTimeout,
+        .done = done,
+        .arg = arg,
+    });
+}
+
 /* The address of the group's master; NULL when there is nobody to ask, and *outcome says what follows. */
 static const char *address_of(const struct forward_call *call, enum retry_forward *outcome)
 {
@@ -307,23 +356,96 @@ static void on_control(void *arg)
     snprintf(f->asked, sizeof f->asked, "%s", call->target);
     snprintf(f->address, sizeof f->address, "%s", address);
     pthread_mutex_unlock(&f->mutex);
-    struct identity_view self;
-    identity_view(f->broker->identity, &self);
-    struct command_out_field fields[] = {
-        FIELD_TEXT(FORWARD_FIELD_ADDRESS, slice_str(self.addr)),
-        FIELD_TEXT(FORWARD_FIELD_GROUP, slice_str(call->group)),
-        FIELD_NUM(FORWARD_FIELD_COUNT, call->count),
-    };
-    remoting_client_request(client_of(f), &(struct remoting_call){
-        .addr = address,
-        .code = REQ_CJMQ_RETRY_FORWARD,
-        .fields = fields,
-        .field_count = sizeof fields / sizeof fields[0],
-        .body = buf_slice(&call->body),
-        .timeout_ms = f->broker->settings.retryRemoteTimeout,
-        .done = on_answer,
-        .arg = call,
-    });
+    request(f, address, REQ_CJMQ_RETRY_FORWARD, call->group, call->count, &call->body, on_answer, call);
+}
+
+/* --- apps that consume here --- */
+
+static void apps_forget(struct apps *a)
+{
+    struct told_app *t, *next;
+    HASH_ITER(hh, a->told, t, next)
+    {
+        HASH_DEL(a->told, t);
+        free(t);
+    }
+    a->address[0] = '\0';
+}
+
+static void apps_add_told(struct apps *a, struct slice name)
+{
+    struct told_app *t = NULL;
+    HASH_FIND(hh, a->told, name.ptr, name.len, t);
+    if (t != NULL)
+        return;
+    t = mem_zalloc(sizeof *t + name.len);
+    t->len = name.len;
+    memcpy(t->name, name.ptr, name.len);
+    HASH_ADD_KEYPTR(hh, a->told, t->name, t->len, t);
+}
+
+static void on_apps_answer(void *arg, int err, const struct command *answer, const struct errbuf *eb)
+{
+    struct retry_forwarder *f = arg;
+    struct apps *a = &f->apps;
+    struct slice rest = buf_slice(&a->asking);
+    bool taken = err == 0 && answer->code == RESP_SUCCESS;
+    a->open = false;
+    if (f->stopped)
+        return;
+    if (!taken && !a->troubled)
+        log_info("apps cannot be announced to the group that keeps failed messages address=%s why=\"%.*s\" "
+                 "effect=\"their first failed messages may wait until their consumers look for routes\"",
+                 a->address, SLICE_ARG(err == 0 ? answer->remark : slice_str(eb->text)));
+    a->troubled = !taken;
+    a->not_before_ms = taken ? 0 : clock_mono_ms() + APPS_PAUSE_MS;
+    while (taken && rest.len > 0) {
+        const char *end = memchr(rest.ptr, '\n', rest.len);
+        struct slice name = slice_of(rest.ptr, (size_t)(end - rest.ptr));
+        apps_add_told(a, name);
+        rest = slice_of(end + 1, rest.len - name.len - 1);
+    }
+    buf_clear(&a->asking);
+}
+
+struct news {
+    struct apps *apps;
+    unsigned count;
+};
+
+/* With the sessions' lock. */
+static void add_news(void *arg, struct slice group)
+{
+    struct news *n = arg;
+    struct told_app *t = NULL;
+    HASH_FIND(hh, n->apps->told, group.ptr, group.len, t);
+    if (t != NULL || n->count == FORWARD_APPS_MAX || memchr(group.ptr, '\n', group.len) != NULL)
+        return;
+    buf_append_slice(&n->apps->asking, group);
+    buf_append_str(&n->apps->asking, "\n");
+    n->count++;
+}
+
+/* Consumers look for the routes of %RETRY%APP only now and then: what they find before the first message fails does not let it wait. */
+static void on_apps_timer(void *arg)
+{
+    struct retry_forwarder *f = arg;
+    struct apps *a = &f->apps;
+    char target[RETRY_TARGET_MAX];
+    if (a->open || f->stopped || clock_mono_ms() < a->not_before_ms || !retry_forwarder_target(f, target))
+        return;
+    const struct broker_entry *e = broker_document_master(f->document, slice_str(target));
+    struct news news = {.apps = a};
+    if (e == NULL)
+        return;
+    if (strcmp(a->address, e->address) != 0)
+        apps_forget(a);
+    session_table_each_consumer_group(f->broker->sessions, add_news, &news);
+    if (news.count == 0)
+        return;
+    snprintf(a->address, sizeof a->address, "%s", e->address);
+    a->open = true;
+    request(f, a->address, REQ_CJMQ_RETRY_APPS, f->own_group, -1, &a->asking, on_apps_answer, f);
 }
 
 /* --- rows to records --- */
@@ -395,6 +517,7 @@ struct retry_forwarder *retry_forwarder_new(struct broker *b)
     identity_view(b->identity, &self);
     snprintf(f->own_group, sizeof f->own_group, "%s", self.name);
     pthread_mutex_init(&f->mutex, NULL);
+    f->apps.timer = reactor_timer_new(b->control, on_apps_timer, f); /* freed with it */
     return f;
 }
 
@@ -426,6 +549,8 @@ void retry_forwarder_free(struct retry_forwarder *f)
         return;
     broker_document_unref(f->document);
     pthread_mutex_destroy(&f->mutex);
+    apps_forget(&f->apps);
+    buf_fini(&f->apps.asking);
     free(f->candidates);
     free(f);
 }

@@ -1,5 +1,6 @@
 /* retry_forward.h - a group with retryType REMOTE hands the failed messages that wait on to a group with retryType DB: which one,
- * and the requests to it (retry_wire.h). What follows from their answers is retry/'s (retry_remote.c).
+ * and the requests to it (retry_wire.h). What follows from their answers is retry/'s (retry_remote.c). That group also hears of the apps
+ * that consume here, before any message fails.
  *
  * Every group of the broker document whose master has retryType DB may be asked. A group begins with one picked by its name, so that
  * several spread, and goes on to the next while that one refuses or is away.

@@ -299,19 +299,21 @@ static enum retry_intake_outcome unwilling(struct broker *b, struct errbuf *eb)
     return INTAKE_KEPT;
 }
 
+static int32_t retry_queues(const struct group_config *group)
+{
+    return group->retry_queues > 0 ? group->retry_queues : 1;
+}
+
 /* The app's group and its retry topic are there when the message comes, and consumers have found the way. */
 static int prepare_app(struct broker *b, const struct offer *o, struct errbuf *eb)
 {
     struct group_config group;
-    struct topic *topic;
     if (o->record.body.len > (uint64_t)b->settings.maxMessageSize)
         return errbuf_set(eb, ERR_TOOBIG, "a message of %zu bytes is above maxMessageSize=%" PRId64, o->record.body.len,
                           b->settings.maxMessageSize);
     int err = group_table_find_or_create(b->groups, o->app, &group, eb);
-    if (err != 0 || topic_table_lookup(b->topics, o->topic) != NULL)
-        return err;
-    return topic_table_ensure(b->topics, o->topic, group.retry_queues > 0 ? group.retry_queues : 1, PERM_BIT_READ | PERM_BIT_WRITE,
-                              &topic, eb);
+    return err != 0 ? err
+                    : topic_table_ensure(b->topics, o->topic, retry_queues(&group), PERM_BIT_READ | PERM_BIT_WRITE, NULL, eb);
 }
 
 static bool durable_locked(struct retry_intake *in, int64_t end)
@@ -498,6 +500,58 @@ void retry_intake_accept(struct retry_intake *in, struct broker_lane *lane, cons
     int err = stage(call, lane, &eb);
     if (err != 0) /* else on_stored() goes on */
         finish(call, settle(call, err, -1), eb.text);
+}
+
+/* --- apps that may come --- */
+
+static int expect_app(struct broker *b, struct slice app, struct errbuf *eb)
+{
+    struct buf topic = {0};
+    struct group_config group;
+    buf_append_str(&topic, RETRY_PREFIX_RETRY);
+    buf_append_slice(&topic, app);
+    int err = topic_name_check(buf_slice(&topic), eb);
+    if (err == 0)
+        err = group_table_find_or_create(b->groups, app, &group, eb);
+    if (err == 0)
+        err = topic_table_ensure_later(b->topics, buf_slice(&topic), retry_queues(&group), PERM_BIT_READ | PERM_BIT_WRITE, eb);
+    buf_fini(&topic);
+    return err;
+}
+
+/* How many names, each with its line feed, or ERR_INVAL. */
+static int count_names(struct slice body, struct errbuf *eb)
+{
+    int count = 0;
+    if (body.len > 0 && body.ptr[body.len - 1] != '\n')
+        return errbuf_set(eb, ERR_INVAL, "the body ends within a name");
+    for (size_t i = 0; i < body.len; i++)
+        count += body.ptr[i] == '\n';
+    return count <= FORWARD_APPS_MAX ? count
+                                     : errbuf_set(eb, ERR_INVAL, "%d names: up to %d were expected", count, (int)FORWARD_APPS_MAX);
+}
+
+enum retry_intake_outcome retry_intake_expect(struct retry_intake *in, const struct retry_intake_order *order, struct errbuf *eb)
+{
+    struct errbuf why = {0}, first = {0};
+    int failed = 0;
+    if (!can_tell(in->broker, order, eb))
+        return INTAKE_ELSEWHERE;
+    int count = count_names(order->body, eb);
+    if (count < 0)
+        return INTAKE_UNFIT;
+    enum retry_intake_outcome outcome = unwilling(in->broker, eb);
+    for (struct slice rest = order->body; outcome == INTAKE_KEPT && rest.len > 0;) {
+        const char *end = memchr(rest.ptr, '\n', rest.len);
+        struct slice app = slice_of(rest.ptr, (size_t)(end - rest.ptr));
+        rest = slice_of(end + 1, rest.len - app.len - 1);
+        if (expect_app(in->broker, app, &why) != 0 && failed++ == 0)
+            first = why;
+    }
+    if (failed == 0)
+        return outcome;
+    errbuf_format(eb, "%d of %d apps can have no messages here, the first: %.300s", failed, count, first.text);
+    return INTAKE_REFUSED;
 }
 
 /* --- operators --- */

@@ -31,6 +31,9 @@ typedef void (*retry_intake_done_fn)(void *arg, enum retry_intake_outcome outcom
 /* On the lane's reactor. */
 void retry_intake_accept(struct retry_intake *in, struct broker_lane *lane, const struct retry_intake_order *order,
                          retry_intake_done_fn done, void *arg);
+/* Apps of that group, whose names are the order's body (`count` is not looked at), have their group and retry topic here when it
+ * returns INTAKE_KEPT. Else INTAKE_ELSEWHERE, _REFUSED, _UNFIT: `eb` says why; the others of them have. On a lane's reactor. */
+enum retry_intake_outcome retry_intake_expect(struct retry_intake *in, const struct retry_intake_order *order, struct errbuf *eb);
 
 /* This broker is master now, or no more: what is known was another's. Any thread. */
 void retry_intake_set_active(struct retry_intake *in, bool active);

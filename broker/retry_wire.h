@@ -1,5 +1,5 @@
-/* retry_wire.h - how a group (retryType REMOTE) asks another one (retryType DB) to keep its failed messages until they are due: a
- * remoting request on the brokers' ordinary ports.
+/* retry_wire.h - how a group (retryType REMOTE) asks another one (retryType DB) to keep its failed messages until they are due:
+ * remoting requests on the brokers' ordinary ports.
  *
  * CJMQ_RETRY_FORWARD 7010   master of a group -> master of another: keep these
  *   ext     address (of the broker that asks), brokerName (its group), count
@@ -16,7 +16,15 @@
  *           14, 16, other codes   nothing of this request is kept; nothing is said about an earlier one with the same records
  *   Records that are kept already are not kept twice, however often and by which broker of the group they are asked for. The receiver
  *   takes the word of who asks for its address and name, as with a hello (group_wire.h): it must be in the broker document, in that
- *   group. */
+ *   group.
+ *
+ * CJMQ_RETRY_APPS 7011      master of a group -> master of the one it would ask first: these apps consume here. Their consumers look for
+ *                           routes now and then only; those that find the way before a first message fails do not let it wait.
+ *   ext     address, brokerName: as above
+ *   body    up to 1,024 names, each followed by a line feed
+ *   answer  0   all have their group and their %RETRY% topic here
+ *           1   not all, or this broker keeps no retries: the remark says which and why
+ *           14, 16, other codes   as above */
 #ifndef CJMQ_BROKER_RETRY_WIRE_H
 #define CJMQ_BROKER_RETRY_WIRE_H
 
@@ -24,6 +32,6 @@
 #define FORWARD_FIELD_GROUP "brokerName"
 #define FORWARD_FIELD_COUNT "count"
 
-enum { FORWARD_ROWS_MAX = 1024 }; /* of one request */
+enum { FORWARD_ROWS_MAX = 1024, FORWARD_APPS_MAX = 1024 }; /* of one request */
 
 #endif

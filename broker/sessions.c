@@ -675,6 +675,14 @@ void session_table_each_group_of_topic(struct session_table *t, struct slice top
     pthread_mutex_unlock(&t->mutex);
 }
 
+void session_table_each_consumer_group(struct session_table *t, void (*fn)(void *arg, struct slice group), void *arg)
+{
+    pthread_mutex_lock(&t->mutex);
+    for (struct client_group *g = t->consumers; g != NULL; g = g->hh.next)
+        fn(arg, slice_str(g->name));
+    pthread_mutex_unlock(&t->mutex);
+}
+
 struct conn *session_table_producer_conn(struct session_table *t, struct slice group)
 {
     struct conn *conn = NULL;

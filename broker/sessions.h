@@ -63,6 +63,8 @@ int session_table_print_consumer(struct session_table *t, struct slice group, st
 /* Names of all online consumer groups subscribed to a topic. */
 void session_table_each_group_of_topic(struct session_table *t, struct slice topic,
                                        void (*fn)(void *arg, struct slice group), void *arg);
+/* Names of all online consumer groups. */
+void session_table_each_consumer_group(struct session_table *t, void (*fn)(void *arg, struct slice group), void *arg);
 /* The connection of one live producer of the group, another one each time; a new reference. NULL: none is
  * online. */
 struct conn *session_table_producer_conn(struct session_table *t, struct slice group);

@@ -98,7 +98,8 @@
     X(CJMQ_SLAVE_SYNC, 7008)                                                               \
     X(CJMQ_RETRY_COMMAND, 7009)                                                            \
     /* ours: between groups; see broker/retry_wire.h */                                    \
-    X(CJMQ_RETRY_FORWARD, 7010)
+    X(CJMQ_RETRY_FORWARD, 7010)                                                            \
+    X(CJMQ_RETRY_APPS, 7011)
 
 enum request_code {
 #define REQUEST_CODE_ENUM(name, number) REQ_##name = number,

@@ -1,7 +1,8 @@
 /* retry.c - 7009 CJMQ_RETRY_COMMAND: mqadmin's `retry`, the console's command with the same words.
  *   ext     command: the words behind `retry`, separated by blanks; user: who asks, for the log
  *   answer  0, body: text; 1: remark says what was wrong; 16: changes are not taken from there
- * and 7010 CJMQ_RETRY_FORWARD, by which another group has its failed messages kept here (broker/retry_wire.h).
+ * and 7010 CJMQ_RETRY_FORWARD, by which another group has its failed messages kept here, with 7011 CJMQ_RETRY_APPS before it
+ * (broker/retry_wire.h).
  * Threads: asked on the connection's lane and answered there; commands run on b->control. */
 #include "broker/retry_command.h"
 
@@ -75,15 +76,16 @@ static void on_retry_command(void *arg, struct request *req)
     reactor_post(b->control, &a->task);
 }
 
-/* --- 7010 --- */
+/* --- 7010, 7011 --- */
+
+static const int codes[] = {
+    [INTAKE_KEPT] = RESP_SUCCESS,         [INTAKE_AGAIN] = RESP_SYSTEM_BUSY,
+    [INTAKE_UNFIT] = RESP_MESSAGE_ILLEGAL, [INTAKE_REFUSED] = RESP_SYSTEM_ERROR,
+    [INTAKE_ELSEWHERE] = RESP_SERVICE_NOT_AVAILABLE,
+};
 
 static void on_kept(void *arg, enum retry_intake_outcome outcome, const char *why)
 {
-    static const int codes[] = {
-        [INTAKE_KEPT] = RESP_SUCCESS,         [INTAKE_AGAIN] = RESP_SYSTEM_BUSY,
-        [INTAKE_UNFIT] = RESP_MESSAGE_ILLEGAL, [INTAKE_REFUSED] = RESP_SYSTEM_ERROR,
-        [INTAKE_ELSEWHERE] = RESP_SERVICE_NOT_AVAILABLE,
-    };
     struct reply_handle *handle = arg;
     if (outcome == INTAKE_KEPT)
         reply_handle_send(handle, &(struct reply){.code = RESP_SUCCESS});
@@ -104,8 +106,23 @@ static void on_forward(void *arg, struct request *req)
     retry_intake_accept(retries_intake(b->retries), broker_lane_of(b, req->conn), &order, on_kept, handle);
 }
 
+static void on_apps(void *arg, struct request *req)
+{
+    struct broker *b = arg;
+    struct retry_intake_order order = {.body = req->cmd->body};
+    struct errbuf eb = {0};
+    if (!rocketmq_need_text(req, FORWARD_FIELD_ADDRESS, &order.address) || !rocketmq_need_text(req, FORWARD_FIELD_GROUP, &order.group))
+        return;
+    enum retry_intake_outcome outcome = retry_intake_expect(retries_intake(b->retries), &order, &eb);
+    if (outcome == INTAKE_KEPT)
+        request_reply_ok(req);
+    else
+        request_reply_error(req, codes[outcome], "%s", eb.text);
+}
+
 const struct request_route rocketmq_retry_routes[] = {
     {REQ_CJMQ_RETRY_COMMAND, on_retry_command},
     {REQ_CJMQ_RETRY_FORWARD, on_forward},
+    {REQ_CJMQ_RETRY_APPS, on_apps},
     {0, NULL},
 };

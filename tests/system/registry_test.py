@@ -132,12 +132,12 @@ class Registry:
             return f.read()
 
 
-def eventually(condition):
+def eventually(condition, timeout=WAIT_S):
     """Waits until condition() is true."""
-    end = time.monotonic() + WAIT_S
+    end = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > end:
-            raise AssertionError("condition not met within %d s" % WAIT_S)
+            raise AssertionError("condition not met within %d s" % timeout)
         time.sleep(0.005)
 
 

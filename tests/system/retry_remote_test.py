@@ -9,7 +9,7 @@ from registry_test import Console, Registry, eventually
 from retry_test import LATE_MS_MAX, await_records, await_rows, counters, heartbeat, listed, now_ms, retry, send_back
 from rmq import *
 
-FORWARD, ROUTE = 7010, 105
+FORWARD, APPS, ROUTE = 7010, 7011, 105
 KEPT, REFUSED, AGAIN, UNFIT, ELSEWHERE = 0, 1, 2, 13, 14
 TOPIC = "Orders"
 LEVELS = "1s 1s 3s 2s 2s 2s"  # a first failure waits at level 3, a second one at level 4
@@ -114,6 +114,13 @@ class Cluster(unittest.TestCase):
         self.assertGreaterEqual(late, -20)  # it was stored before it was acknowledged
         self.assertLess(late, LATE_MS_MAX)
 
+    def routed(self, app=None):
+        """The groups whose %RETRY% topic of the app consumers are led to."""
+        client = Connection(self.registry.port)
+        answer = client.call(ROUTE, {"topic": "%RETRY%" + (app or self.app)})
+        client.close()
+        return sorted(q["brokerName"] for q in json.loads(answer.body)["queueDatas"]) if answer.code == 0 else []
+
     def has_forwarded(self, count=1):
         eventually(lambda: counters(self.a).get("forwarded") == count)
 
@@ -133,16 +140,8 @@ class Remote(Cluster):
         await_rows(self.a, "", 0)
         shown = retry(b, "show " + row["ID"])
         self.assertRegex(shown, r"property +CJMQ_RETRY_FROM=origin:\d+:\d+\n")
-        client = Connection(self.registry.port)
-        self.addCleanup(client.close)
-        route = []  # consumers find it before the message comes
-
-        def routed():
-            answer = client.call(ROUTE, {"topic": "%RETRY%" + self.app})
-            route[:] = [q["brokerName"] for q in json.loads(answer.body)["queueDatas"]] if answer.code == 0 else []
-            return sorted(route) == ["keeper", "origin"]
-        eventually(routed)
-        self.assertLess(now_ms(), failed + FIRST_MS)
+        eventually(lambda: self.routed() == ["keeper", "origin"])
+        self.assertLess(now_ms(), failed + FIRST_MS)  # consumers find it before the message comes
         [record] = await_records(b, "%RETRY%" + self.app, 1)
         self.assert_in_time(record, failed)
         self.assertEqual((record.body, record.reconsume, record.properties["RETRY_TOPIC"]), (b"1", 1, TOPIC))
@@ -163,6 +162,28 @@ class Remote(Cluster):
         self.assertIn("remote on, groups=1 asked keeper at 127.0.0.1:%d" % self.brokers["keeper"].port, retry(self.a, "stats"))
         self.assertIn("of other groups:", retry(b, "stats"))
         self.assertEqual(counters(b)["kept"], 1)
+        self.stop()
+
+    def test_consumers_are_led_to_the_other_group_before_anything_fails(self):
+        self.broker("origin", "REMOTE")
+        self.broker("keeper", "DB")
+        self.broker("other", "REMOTE")
+        self.start("origin", "other")
+        eventually(lambda: self.log("origin", "apps cannot be announced"))
+        self.brokers["keeper"].start()
+        names = ["later%d" % n for n in range(1500)]  # more than one request takes
+        for name in names:
+            heartbeat(self.a, name, TOPIC)
+        eventually(lambda: self.routed() == ["keeper", "origin"], timeout=30)
+        eventually(lambda: all(self.routed(name) == ["keeper", "origin"] for name in names[::100] + names[-1:]), timeout=30)
+        self.assertEqual(len(self.log("origin", "apps cannot be announced")), 1, self.log("origin", "apps cannot"))
+        self.entries["other"]["retryType"] = "DB"
+        self.change("keeper", retryType="REMOTE")
+        eventually(lambda: self.routed() == ["keeper", "origin", "other"], timeout=30)
+        self.change("origin", retryType="DB")  # nobody needs to know any more
+        heartbeat(self.a, "late", TOPIC)
+        time.sleep(5)
+        self.assertEqual(self.routed("late"), ["origin"])
         self.stop()
 
     def test_many_come_once_each_and_delayed_sends_stay(self):
@@ -555,6 +576,30 @@ class Asked(Asking):
             self.assertIn(why, answer.remark)
         self.assertEqual(self.rows(), 0)
         self.assertEqual(self.ask([good]).code, KEPT)
+        self.stop()
+
+    def test_apps_are_announced_by_groups_of_the_document_with_names_that_may_be(self):
+        def announce(body, connection=None, **ext):
+            return (connection or self.b).call(APPS, {"address": self.address, "brokerName": "origin", **ext}, body)
+        for why, code, body, ext in (
+                ("not in the broker document", ELSEWHERE, b"one\n", {"address": "127.0.0.1:1"}),
+                ("not in the broker document", ELSEWHERE, b"one\n", {"brokerName": "keeper"}),
+                ("the body ends within a name", UNFIT, b"one", {}),
+                ("up to 1024 were expected", UNFIT, b"one\n" * 1025, {}),
+                ("1 of 3 apps", REFUSED, b"good\n../../etc\nbetter\n", {}),
+                ("2 of 2 apps", REFUSED, b"\n" + b"x" * 5000 + b"\n", {}),
+                ("1 of 1 apps", REFUSED, os.urandom(200).replace(b"\n", b"!") + b"\n", {})):
+            answer = announce(body, **ext)
+            self.assertEqual(answer.code, code, (why, answer))
+            self.assertIn(why, answer.remark)
+        for missing in ("address", "brokerName"):
+            answer = self.b.call(APPS, {k: v for k, v in (("address", self.address), ("brokerName", "origin")) if k != missing}, b"one\n")
+            self.assertIn("the field %s is missing" % missing, answer.remark)
+        answer = announce(b"one\n", self.brokers["origin"].connect())
+        self.assertEqual(answer.code, REFUSED, answer)
+        self.assertIn("retryType is REMOTE", answer.remark)
+        self.assertEqual(announce(b"").code, KEPT)
+        eventually(lambda: [self.routed(app) for app in ("good", "better", "one")] == [["keeper"], ["keeper"], []])
         self.stop()
 
     def test_broker_without_db_refuses(self):
