@@ -16,6 +16,8 @@
 #              INTEROP_REGISTRY, INTEROP_BROKER   whose program it is at first: cjmq (default) or apache
 #              INTEROP_BROKER_PROPERTIES          more properties of every broker: lines KEY=VALUE
 #              INTEROP_DELAY_LEVELS               messageDelayLevel of every broker (default: the broker's own)
+#              INTEROP_KEEPER=1                   the slave is the master of a group of its own instead, which keeps the failed
+#                                                 messages of the broker's group (retryType DB and REMOTE; ours only)
 #              INTEROP_MQREGISTRY, INTEROP_MQBROKER   the two programs (cjmq)
 #              INTEROP_APACHE_LIB   folder with the jars of name server and broker (apache)
 # Invariant: whatever it starts is recorded in $INTEROP_CLUSTER_DIR/<name>.pid before it is waited for, so that `stop`
@@ -223,6 +225,17 @@ start_broker() {
   await_port "$node" $((base + ${!port_variable}))
 }
 
+# Group `interop` has its failed messages kept by group `keeper`, as the broker document says that brokers without a brokerName go by.
+push_keeper_document() {
+  local entry='{"alias":"%s_m","ip":"127.0.0.1","port":%d,"permission":"FULL","retryType":"%s"}' document
+  # shellcheck disable=SC2059
+  printf -v document "[$entry,$entry]" interop $((base + offset_broker)) REMOTE keeper $((base + offset_slave)) DB
+  exec 3<>"/dev/tcp/127.0.0.1/$((base + offset_registry_telnet))"
+  printf 'auth -u jmq -p jmq\r\nbroker set %s\r\nexit\r\n' "$document" >&3
+  grep -q '"status":0' <&3 || die "the registry does not take the broker document $document"
+  exec 3>&-
+}
+
 case ${1:-} in
 start)
   [[ $registry == cjmq || $registry == apache ]] || die "INTEROP_REGISTRY=$registry, expected cjmq or apache"
@@ -231,7 +244,13 @@ start)
   base=$(choose_base_port)
   echo "$base" >"$dir/base-port"
   start_registry
-  start_broker broker
+  if [[ ${INTEROP_KEEPER:-} == 1 ]]; then
+    push_keeper_document
+    start_broker slave "" brokerName= brokerRole=ASYNC_MASTER brokerId=0 autoCreateTopicEnable=false
+    start_broker broker "" brokerName=
+  else
+    start_broker broker
+  fi
   {
     echo "export INTEROP_REGISTRY_ADDRESS=127.0.0.1:$((base + offset_registry))"
     echo "export INTEROP_REGISTRY_CONSOLE=127.0.0.1:$((base + offset_registry_telnet))"

@@ -2,6 +2,7 @@
 # run.sh - runs the programs of one published client against one registry and one broker.
 #
 #   run.sh java49|java5|go [SCENARIO...]
+#   run.sh remote_java49|remote_go [SCENARIO...]   what fails is kept by a second group (retryType REMOTE)
 #   run.sh store49 [SCENARIO...]             a store that our broker and the original 4.9 have in turns
 #   run.sh replication49 [SCENARIO...]       a slave of one of them follows a master of the other
 #   run.sh mixed_registry49                  brokers and registries of both in one cluster
@@ -25,7 +26,7 @@ readonly skip_code=77
 readonly seconds_max=260
 
 usage() {
-  echo "usage: run.sh java49|java5|go|store49|replication49|mixed_registry49 [SCENARIO...]" >&2
+  echo "usage: run.sh java49|java5|go|remote_java49|remote_go|store49|replication49|mixed_registry49 [SCENARIO...]" >&2
   exit 2
 }
 
@@ -175,6 +176,11 @@ case $client in
 java49) ;;
 java5) java=java5 ;;
 go) run_client=run_go ;;
+remote_*)
+  [[ $client == remote_go ]] && run_client=run_go || [[ $client == remote_java49 ]] || usage
+  export INTEROP_KEEPER=1
+  (($# > 0)) || set -- retry retry.table retry.dead
+  ;;
 store49)
   java_main=StoreMain
   export INTEROP_BROKER_PROPERTIES="$small_files
@@ -207,7 +213,7 @@ provide_server INTEROP_REGISTRY "$registry" INTEROP_MQREGISTRY "${CJMQ_INTEROP_M
 provide_server INTEROP_BROKER "$broker" INTEROP_MQBROKER "${CJMQ_INTEROP_MQBROKER:-$bin/mqbroker}"
 
 case $client in
-go) build_go ;;
+go | remote_go) build_go ;;
 *)
   need java
   build_java

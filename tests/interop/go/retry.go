@@ -19,7 +19,17 @@ const (
 	lateMax = 2500 * time.Millisecond
 	// firstBrokerLevel is the level of the first retry of a message whose consumer leaves it to the broker.
 	firstBrokerLevel = 3
+	// keptFrom: what is due before, the broker that it failed at may deliver itself.
+	keptFrom = 2 * time.Second
 )
+
+// keeperAddress is the broker that keeps the failed messages of the other's group; "": each broker keeps its own.
+func keeperAddress() string {
+	if os.Getenv("INTEROP_KEEPER") != "1" {
+		return ""
+	}
+	return os.Getenv("INTEROP_SLAVE_ADDRESS")
+}
 
 // try is one delivery, with the count of failed tries as it came: the client counts in the message itself what it does
 // not send back.
@@ -112,6 +122,10 @@ func (t *tries) check(c *checks, letters []letter, delays func(index int) []time
 			wait := one.message.StoreTimestamp - found[i-1].endMillis
 			lateness := wait - expected[i-1].Milliseconds()
 			late = append(late, lateness)
+			if keeper := keeperAddress(); keeper != "" && expected[i-1] >= keptFrom && one.message.StoreHost != keeper {
+				problems = append(problems, fmt.Sprintf("%s came from %s after failed try %d, not from %s", l.id,
+					one.message.StoreHost, i-1, keeper))
+			}
 			if lateness < 0 || lateness > lateMax.Milliseconds() {
 				problems = append(problems, fmt.Sprintf("%s came %d ms after failed try %d, due after %v", l.id, wait, i-1,
 					expected[i-1]))
@@ -142,7 +156,11 @@ func (b *bed) foundGroup(purpose, topic string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := b.awaitRoute("%RETRY%"+group, 1); err != nil {
+	brokers := 1
+	if keeperAddress() != "" {
+		brokers = 2
+	}
+	if err := b.awaitBrokers("%RETRY%"+group, brokers); err != nil {
 		return "", err
 	}
 	return group, founder.Shutdown()

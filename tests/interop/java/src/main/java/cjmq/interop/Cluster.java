@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 
 /** The cluster under test, as run.sh started it; its broker can be taken away and brought back. */
@@ -25,6 +26,12 @@ final class Cluster {
     /** Whether registry and broker are CJMQ's: what the original does not have can be asked for. */
     static boolean isOurs() {
         return Main.environment("INTEROP_REGISTRY").equals("cjmq") && Main.environment("INTEROP_BROKER").equals("cjmq");
+    }
+
+    /** The broker that keeps the failed messages of the other's group; empty: each broker keeps its own. */
+    static Optional<String> keeperAddress() {
+        return "1".equals(System.getenv("INTEROP_KEEPER")) ? Optional.of(Main.environment("INTEROP_SLAVE_ADDRESS"))
+                : Optional.empty();
     }
 
     /** How long the broker lets a message of this delay level wait; a level beyond the last counts as the last. */

@@ -1,5 +1,6 @@
 package cjmq.interop;
 
+import java.net.InetSocketAddress;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -17,6 +18,8 @@ final class Tries {
     static final int ALWAYS = Integer.MAX_VALUE;
     /** On a busy machine a message may come this much later than it should; nothing may come too early. */
     static final long LATE_MILLIS_MAX = 2500;
+    /** What is due before, the broker that it failed at may deliver itself. */
+    private static final long KEPT_FROM_MILLIS = 2000;
 
     /** The client counts in the message itself what it does not send back, so the count is kept aside. */
     private record Try(MessageExt message, int reconsumeTimes, long endMillis) {
@@ -83,12 +86,19 @@ final class Tries {
             }
             checkSame(letter, tries, problems);
             for (int i = 0; i < delays.size(); i++) {
-                long wait = tries.get(i + 1).message().getStoreTimestamp() - tries.get(i).endMillis();
+                var again = tries.get(i + 1).message();
+                long wait = again.getStoreTimestamp() - tries.get(i).endMillis();
                 long late = wait - delays.get(i);
                 lateMillis.add(late);
                 if (late < 0 || late > LATE_MILLIS_MAX) {
                     problems.add(letter.id() + " came " + wait + " ms after failed try " + i + ", due after "
                             + delays.get(i));
+                }
+                var host = (InetSocketAddress) again.getStoreHost();
+                var address = host.getAddress().getHostAddress() + ":" + host.getPort();
+                var keeper = Cluster.keeperAddress().orElse(address);
+                if (delays.get(i) >= KEPT_FROM_MILLIS && !address.equals(keeper)) {
+                    problems.add(letter.id() + " came from " + address + " after failed try " + i + ", not from " + keeper);
                 }
             }
         });
