@@ -61,8 +61,9 @@ int group_hello_parse(const struct command *cmd, struct group_hello *out, struct
         command_get_i64(cmd, "epochBegin", &h.epoch.begin, eb) != 0 ||
         command_get_i64(cmd, "documentTime", &h.document_ms, eb) != 0 || command_get_i64(cmd, "logEnd", &h.log_end, eb) != 0)
         return ERR_PROTO;
-    if (h.epoch.term < 0 || restart < 0 || restart > INT32_MAX)
-        return errbuf_set(eb, ERR_PROTO, "epoch %lld.%lld is out of range", (long long)h.epoch.term, (long long)restart);
+    if (!epoch_is_credible(&h.epoch) || restart < 0 || restart > INT32_MAX)
+        return errbuf_set(eb, ERR_PROTO, "epoch %lld.%lld is out of range, or years ahead of this machine's clock",
+                          (long long)h.epoch.term, (long long)restart);
     h.epoch.restart = (int32_t)restart;
     h.epoch.id = (uint64_t)id;
     *out = h;

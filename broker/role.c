@@ -51,6 +51,8 @@ bool role_wants_copies(const struct role *r)
 
 int role_check_copies(const struct role *r, int64_t end_offset)
 {
+    if (end_offset > atomic_load(&r->agreed_end))
+        return ERR_NO_REPLICA; /* whoever confirmed it is going to cut it, too */
     if (!role_wants_copies(r) || end_offset <= store_replicated(r->broker->store) ||
         r->broker->settings.enableAutoInSyncReplicas)
         return 0;
@@ -96,6 +98,7 @@ static void fence(struct role *r, const struct epoch *newer, const char *peer)
                       peer, newer->owner, newer->term, newer->restart, own.term, own.restart);
         r->newer = *newer;
         r->fenced_doc_ms = r->document_ms;
+        atomic_store(&r->agreed_end, newer->begin);
         identity_hold(r->broker->identity, why.text);
         store_set_replica(r->broker->store, true, why.text);
         role_set_state(r, ROLE_FENCED);
@@ -135,7 +138,8 @@ static void note_length(struct role *r, const struct group_hello *peer)
     struct epoch own;
     epochs_newest(r->broker->epochs, &own);
     pthread_mutex_lock(&r->mutex);
-    if (role_state(r) == ROLE_TAKING && own.term > 0 && epoch_same(&own, &peer->epoch) && peer->log_end > r->longest_end) {
+    if (role_state(r) == ROLE_TAKING && own.term > 0 && epoch_same(&own, &peer->epoch) && peer->log_end > r->longest_end &&
+        strcmp(peer->address, r->excused) != 0) {
         r->longest_end = peer->log_end;
         snprintf(r->longest, sizeof r->longest, "%s", peer->address);
     }
@@ -167,6 +171,8 @@ static void on_fenced(void *arg)
     pthread_mutex_lock(&r->mutex);
     r->fenced_posted = false;
     pthread_mutex_unlock(&r->mutex);
+    if (r->link == NULL) /* it was posted by a lane behind role_stop() */
+        return;
     group_link_quiet(r->link);
     topic_table_touch(r->broker->topics);
     decide(r); /* the document may have said so before */
@@ -204,7 +210,7 @@ static void step_down(struct role *r, const char *why)
     follow_free(r->follow);
     r->follow = NULL;
     store_on_written(r->broker->store, NULL, NULL);
-    atomic_store(&r->wants_copies, false);
+    /* wants_copies stays: lanes have yet to answer those who waited for a slave */
 }
 
 /* On the thread that appends to a slave's log. */
@@ -278,6 +284,9 @@ static void become_slave(struct role *r)
     errbuf_format(&why, "this broker is %s of group %s; messages go to its master", cluster_role_word(self.role),
                   self.name);
     step_down(r, why.text);
+    pthread_mutex_lock(&r->mutex);
+    r->loss_told = false;
+    pthread_mutex_unlock(&r->mutex);
     offset_table_set_slave(b->offsets, true);
     role_set_state(r, ROLE_SLAVE);
     store_on_written(b->store, on_written, r);
@@ -457,6 +466,7 @@ struct role *role_new(struct broker *b, bool clean_stop)
     struct role *r = mem_zalloc(sizeof *r);
     r->broker = b;
     r->unclean = !clean_stop;
+    atomic_init(&r->agreed_end, INT64_MAX);
     pthread_mutex_init(&r->mutex, NULL);
     r->place_task = (struct reactor_task){.fn = role_on_place, .arg = r};
     r->fenced_task = (struct reactor_task){.fn = on_fenced, .arg = r};
@@ -488,6 +498,7 @@ int role_start(struct role *r, struct errbuf *eb)
 static void stop_on_control(void *arg)
 {
     struct role *r = arg;
+    r->former[0] = '\0'; /* its answer is not waited for: that it does not come is no reason to take the role */
     store_on_written(r->broker->store, NULL, NULL);
     follow_free(r->follow);
     r->follow = NULL;

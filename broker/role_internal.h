@@ -23,6 +23,7 @@ struct role {
     struct start_call *start; /* while role_start() decides */
     atomic_int state;
     atomic_bool wants_copies;
+    atomic_int_least64_t agreed_end; /* a newer epoch begins here: what this broker has behind it the group does not have */
     int copies;   /* that are wanted, this broker's included */
     bool unclean; /* the store was not closed in order, and no epoch was begun since */
 
@@ -35,9 +36,11 @@ struct role {
     struct reactor_timer *again;    /* taking the role failed for the disk's or a port's sake */
     struct reactor_timer *handover; /* TAKING: looks whether the log has come across; YIELDING: whether it is */
     bool asking;                    /* `former` is being asked */
+    int64_t asked_ms;
     int64_t handover_deadline_ms;
     int64_t handover_end;           /* TAKING: the former master's log end; -1: it has not said */
     char former[NET_ADDR_TEXT_MAX * 2]; /* TAKING: the master that was followed */
+    bool former_is_ahead;               /* it knows a newer broker document, in which it is master */
     struct broker_document *document; /* a reference or NULL */
     int64_t document_ms;
     char named_master[NET_ADDR_TEXT_MAX * 2], named_ha[NET_ADDR_TEXT_MAX * 2]; /* by a registry */
@@ -49,9 +52,10 @@ struct role {
     /* --- mutex --- */
     struct epoch newer;     /* that fenced this broker; term 0: none */
     int64_t fenced_doc_ms;  /* the broker document at that time */
-    bool loss_told;         /* a slave has more than this broker after an unclean stop, and the operator was told */
+    bool loss_told;         /* another broker has more of the group's log than this one, and the operator was told */
     int64_t longest_end;    /* TAKING: of a log of our newest epoch, in the group, as far as others said */
     char longest[NET_ADDR_TEXT_MAX];
+    char excused[NET_ADDR_TEXT_MAX * 2]; /* who was asked to hand over, and had its time: what only it has is cut */
     char ha_address[NET_ADDR_TEXT_MAX * 2];
     struct reactor_task fenced_task;
     bool fenced_posted;

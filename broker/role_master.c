@@ -16,7 +16,7 @@
 #define LOG_COMPONENT "role"
 #include "base/log.h"
 
-enum { AGAIN_MS = 1000 };
+enum { AGAIN_MS = 1000, AHEAD_ASK_MS = 200 };
 
 /* --- the HA master and where it lives ---
  *
@@ -189,18 +189,28 @@ int role_listen_for_slaves(struct role *r, struct errbuf *eb)
     return 0;
 }
 
-static int begin_epoch(struct role *r, struct errbuf *eb)
+/* The lowest term that outranks what this broker knew of when it began to take the role; false: it was fenced since, and no term of
+ * its own may outrank that. */
+static bool lowest_term(struct role *r, int64_t *term)
+{
+    struct identity_view self;
+    identity_view(r->broker->identity, &self);
+    *term = self.from_document ? r->document_ms : 0;
+    pthread_mutex_lock(&r->mutex);
+    if (r->newer.term >= *term)
+        *term = r->newer.term + 1;
+    if (r->newer.term == 0 && !self.from_document)
+        *term = 0;
+    bool still = role_state(r) == ROLE_TAKING;
+    pthread_mutex_unlock(&r->mutex);
+    return still;
+}
+
+static int begin_epoch(struct role *r, int64_t term_min, struct errbuf *eb)
 {
     struct broker *b = r->broker;
     struct identity_view self;
     identity_view(b->identity, &self);
-    int64_t term_min = self.from_document ? r->document_ms : 0;
-    pthread_mutex_lock(&r->mutex);
-    if (r->newer.term >= term_min)
-        term_min = r->newer.term + 1;
-    if (r->newer.term == 0 && !self.from_document)
-        term_min = 0;
-    pthread_mutex_unlock(&r->mutex);
     struct epoch epoch;
     int err = store_flush(b->store);
     if (err != 0)
@@ -234,11 +244,14 @@ static int become_master(struct role *r, struct errbuf *eb)
     struct broker *b = r->broker;
     struct epoch before;
     struct identity_view self;
+    int64_t term_min;
+    if (!lowest_term(r, &term_min))
+        return 0;
     epochs_newest(b->epochs, &before);
     identity_view(b->identity, &self);
     bool same_log = before.term == 0 || (strcmp(before.owner, self.addr) == 0 && !r->unclean);
     /* The epoch first: a slave takes the list of epochs over when it connects. */
-    int err = begin_epoch(r, eb);
+    int err = begin_epoch(r, term_min, eb);
     if (err == 0) {
         if (!same_log)
             bring_consumers_back(b);
@@ -252,7 +265,10 @@ static int become_master(struct role *r, struct errbuf *eb)
     bool still = role_state(r) == ROLE_TAKING; /* a slave that came in through the port may have fenced */
     if (still) {
         r->newer = (struct epoch){0};
+        r->loss_told = false;
+        atomic_store(&r->agreed_end, INT64_MAX);
         store_set_replica(b->store, false, NULL);
+        identity_hold(b->identity, NULL);
         role_set_state(r, ROLE_MASTER);
     }
     pthread_mutex_unlock(&r->mutex);
@@ -260,25 +276,24 @@ static int become_master(struct role *r, struct errbuf *eb)
         return 0;
     transactions_become_master(b->transactions);
     retries_set_active(b->retries, true);
-    identity_hold(b->identity, NULL);
     topic_table_touch(b->topics);
     group_link_announce(r->link, r->document);
     return 0;
 }
 
-/* A machine that lost its power may have lost what a slave still has, and what was acknowledged because the slave has it. Were this
- * broker master again, the slave would cut it. A newer document that says so all the same is obeyed. */
-static bool lost_what_a_slave_has(struct role *r)
+/* Another broker of the group has more of its log, and some of that may have been acknowledged because it has it: this one lost its power,
+ * or was away while others went on. Were it master, the other would cut that. A newer document that says so all the same is obeyed. */
+static bool another_has_more(struct role *r)
 {
     struct errbuf why;
     int64_t end = store_written(r->broker->store);
     pthread_mutex_lock(&r->mutex);
-    bool lost = r->unclean && !r->loss_told && r->longest_end > end;
+    bool lost = !r->loss_told && r->longest_end > end;
     if (lost) {
         errbuf_format(&why,
-                      "this broker's log ends at %" PRId64 " after an unclean stop, but %s has it up to %" PRId64
+                      "this broker's log ends at %" PRId64 "%s, but %s has it up to %" PRId64
                       ": promote that broker ('broker promote %s'), or store the broker document anew to lose these bytes",
-                      end, r->longest, r->longest_end, r->longest);
+                      end, r->unclean ? " after an unclean stop" : "", r->longest, r->longest_end, r->longest);
         r->loss_told = true;
         r->fenced_doc_ms = r->document_ms;
         identity_hold(r->broker->identity, why.text);
@@ -296,7 +311,7 @@ static void on_probed(void *arg)
     struct errbuf eb = {0};
     if (role_state(r) != ROLE_TAKING)
         return; /* somebody knew of a newer master */
-    if (lost_what_a_slave_has(r))
+    if (another_has_more(r))
         return;
     int err = become_master(r, &eb);
     if (err == 0)
@@ -327,26 +342,41 @@ static void probe(struct role *r)
 
 /* --- the former master hands over --- */
 
+/* It had its time: what only it has now is cut when it follows. */
+static void end_handover(struct role *r)
+{
+    pthread_mutex_lock(&r->mutex);
+    memcpy(r->excused, r->former, sizeof r->excused);
+    pthread_mutex_unlock(&r->mutex);
+    r->former[0] = '\0';
+    probe(r);
+}
+
 static void on_former_answer(void *arg, int code, const struct group_hello *hello, const struct errbuf *eb)
 {
     struct role *r = arg;
     r->asking = false;
     if (role_state(r) != ROLE_TAKING || r->former[0] == '\0')
         return;
-    if (code == 0 && strcmp(hello->state, role_state_word(ROLE_YIELDING)) == 0) {
+    if (code == 0 && strcmp(hello->state, role_state_word(ROLE_MASTER)) == 0 && hello->document_ms > r->document_ms) {
+        if (!r->former_is_ahead)
+            log_warn("%s is master by a newer broker document than this broker has, which is waited for", r->former);
+        r->former_is_ahead = true;
+        r->handover_deadline_ms = reactor_now_ms(r->broker->control) + r->broker->settings.handoverTimeout;
+    } else if (code == 0 && strcmp(hello->state, role_state_word(ROLE_YIELDING)) == 0) {
         r->handover_end = hello->log_end;
         log_info("%s hands over, its log ends at %" PRId64 ", here at %" PRId64, r->former, hello->log_end,
                  store_written(r->broker->store));
     } else if (code != 0 || strcmp(hello->state, role_state_word(ROLE_MASTER)) != 0) {
         log_warn("%s does not hand over: %s", r->former, code == 0 ? hello->state : eb->text);
-        r->former[0] = '\0';
-        probe(r);
+        end_handover(r);
     }
 }
 
 static void ask_former(struct role *r)
 {
     r->asking = true;
+    r->asked_ms = reactor_now_ms(r->broker->control);
     group_link_hello(r->link, r->former, r->broker->settings.groupProbeTimeout, on_former_answer, r);
 }
 
@@ -359,12 +389,11 @@ void role_look_at_handover(struct role *r)
     else if (over)
         log_warn("%s did not hand over within handoverTimeout=%" PRId64 " ms, what only it has is cut when it follows", r->former,
                  r->broker->settings.handoverTimeout);
-    if (over) {
-        r->former[0] = '\0';
-        probe(r);
-    } else if (r->handover_end < 0 && !r->asking) {
+    int64_t asked_ago = reactor_now_ms(r->broker->control) - r->asked_ms;
+    if (over)
+        end_handover(r);
+    else if (r->handover_end < 0 && !r->asking && (!r->former_is_ahead || asked_ago >= AHEAD_ASK_MS))
         ask_former(r);
-    }
 }
 
 void role_take(struct role *r)
@@ -382,6 +411,7 @@ void role_take(struct role *r)
     role_stop_master(r); /* slaves take the new epoch over when they connect again */
     pthread_mutex_lock(&r->mutex);
     r->longest_end = 0;
+    r->excused[0] = '\0';
     pthread_mutex_unlock(&r->mutex);
     role_set_state(r, ROLE_TAKING);
     /* Only a master of ours that is followed at this moment has anything to hand over. */
@@ -392,6 +422,7 @@ void role_take(struct role *r)
         return;
     }
     r->handover_end = -1;
+    r->former_is_ahead = false;
     r->handover_deadline_ms = reactor_now_ms(r->broker->control) + r->broker->settings.handoverTimeout;
     reactor_timer_start(r->handover, HANDOVER_LOOK_MS, HANDOVER_LOOK_MS);
     ask_former(r);

@@ -5,6 +5,7 @@
  *             2. A list holds at most EPOCHS_MAX epochs. */
 #include "replication/epochs.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <inttypes.h>
@@ -14,7 +15,8 @@
 #define TITLE "cjmq epochs 1"
 
 enum { FIELDS = 5, ID_DIGITS = 16 };
-#define TERM_MAX (INT64_C(1) << 62) /* there is always a next one */
+#define TERM_MAX (INT64_C(1) << 62)
+#define TERM_AHEAD_MS (INT64_C(10) * 366 * 24 * 3600 * 1000)
 
 void epoch_list_fini(struct epoch_list *l)
 {
@@ -57,6 +59,11 @@ int epoch_compare(const struct epoch *a, const struct epoch *b)
 bool epoch_same(const struct epoch *a, const struct epoch *b)
 {
     return epoch_compare(a, b) == 0 && a->begin == b->begin && a->id == b->id;
+}
+
+bool epoch_is_credible(const struct epoch *e)
+{
+    return e->term >= 0 && e->term <= clock_wall_ms() + TERM_AHEAD_MS;
 }
 
 static const struct epoch *newest(const struct epoch_list *l)

@@ -50,6 +50,9 @@ void epoch_list_copy(const struct epoch_list *from, struct epoch_list *out);
 int epoch_compare(const struct epoch *a, const struct epoch *b);
 /* The same epoch: same term, restart, begin and id. */
 bool epoch_same(const struct epoch *a, const struct epoch *b);
+/* Whether a peer's word for it is taken: terms are the milliseconds of broker documents, and one that lies ten years ahead would leave
+ * no term for whoever is promoted next. */
+bool epoch_is_credible(const struct epoch *e);
 /* Text as in the file, and back: 0, or ERR_PROTO with line and reason; ERR_LIMIT above EPOCHS_MAX. */
 void epoch_list_format(const struct epoch_list *l, struct buf *out);
 int epoch_list_parse(struct slice text, struct epoch_list *out, struct errbuf *eb);

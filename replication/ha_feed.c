@@ -172,8 +172,9 @@ static enum send_result send_frame(struct feed *f)
         f->bytes_sent += (uint64_t)n;
         f->master->bytes_sent += (uint64_t)n;
     }
+    if (f->frame_bytes > 0) /* else nothing went out, and a heartbeat is due as before */
+        f->sent_ms = now_ms(f);
     frame_end(f);
-    f->sent_ms = now_ms(f);
     return SEND_ALL;
 }
 

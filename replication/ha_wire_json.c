@@ -136,6 +136,9 @@ static int take_common(const struct cJSON *o, struct ha_greeting *g, struct errb
         rc = errbuf_set(eb, ERR_PROTO, "\"logBegin\" of the greeting is behind \"logEnd\"");
     if (rc == 0 && epoch_list_parse(json_member_str(o, "epochs"), &g->epochs, &why) != 0)
         rc = errbuf_set(eb, ERR_PROTO, "\"epochs\" of the greeting: %s", why.text);
+    const struct epoch *newest = rc == 0 && g->epochs.count > 0 ? &g->epochs.items[g->epochs.count - 1] : NULL;
+    if (newest != NULL && !epoch_is_credible(newest))
+        rc = errbuf_set(eb, ERR_PROTO, "\"epochs\" of the greeting: term %" PRId64 " lies years ahead of this machine's clock", newest->term);
     return rc;
 }
 

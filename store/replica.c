@@ -86,7 +86,7 @@ static int next_record(struct store *s, int64_t at, struct record *r, bool *dama
         return 0;
     }
     bool is_record = magic == RECORD_MAGIC || magic == RECORD_MAGIC_V2;
-    if (!is_record || size < RECORD_FIXED_BYTES || size + LOG_BLANK_BYTES > left)
+    if (!is_record || size < RECORD_FIXED_BYTES || (int64_t)size + LOG_BLANK_BYTES > left)
         return errbuf_set(eb, ERR_CORRUPT,
                           "at %" PRId64 " of the master's log are %u bytes with magic %08x, where %" PRId64
                           " are left of the file: no record, or the master's mappedFileSizeCommitLog is not %" PRId64

@@ -5,7 +5,9 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "replication/ha_master_internal.h"
+#include "store/record.h"
 
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -129,6 +131,25 @@ static void test_ha_peers_heartbeat_says_where_the_log_goes_on(void **state)
         assert_int_equal(peer_receive_frame(fd, body, sizeof body, &size), store_written(n.store));
         assert_int_equal(size, 0);
     }
+    close(fd);
+}
+
+/* A slave reports now and then even if nothing came: that is no reason to tell it nothing. */
+static void test_ha_peers_heartbeats_go_on_beside_reports(void **state)
+{
+    (void)state;
+    start_master();
+    int fd = peer_connect(n.port);
+    peer_send_offset(fd, 0);
+    int64_t end = clock_mono_ms() + 10 * n.mo.heartbeat_ms;
+    unsigned heartbeats = 0;
+    while (clock_mono_ms() < end) {
+        uint8_t frames[HA_FRAME_HEAD * 16];
+        usleep((unsigned)n.mo.heartbeat_ms * 1000 / 4);
+        peer_send_offset(fd, 0);
+        heartbeats += recv(fd, frames, sizeof frames, MSG_DONTWAIT) > 0;
+    }
+    assert_in_range(heartbeats, 3, 11);
     close(fd);
 }
 
@@ -605,6 +626,41 @@ static void test_ha_peers_greeting_that_is_none_is_left(void **state)
     close(listen_fd);
 }
 
+static void test_ha_peers_greeting_in_pieces_is_taken(void **state)
+{
+    (void)state;
+    int listen_fd, fd = follow_played_master(&listen_fd);
+    struct ha_greeting g = {.file_bytes = store_log_file_bytes(n.store), .code = HA_OK};
+    struct buf out = {0};
+    snprintf(g.address, sizeof g.address, "10.0.0.9:1");
+    ha_greeting_encode(&g, true, &out);
+    for (size_t i = 0; i < buf_len(&out); i++) {
+        peer_send(fd, buf_data(&out) + i, 1);
+        usleep(1000);
+    }
+    WAIT_UNTIL(node_status(&n).state == HA_SLAVE_FOLLOWING);
+    buf_fini(&out);
+    close(fd);
+    close(listen_fd);
+}
+
+/* The size of a record that cannot be, near the end of what its field holds: no memory is spent on waiting for it. */
+static void test_ha_peers_huge_records_are_refused(void **state)
+{
+    (void)state;
+    int listen_fd;
+    uint8_t head[8];
+    n.so.greet = false;
+    int fd = follow_played_master(&listen_fd);
+    assert_int_equal(receive_offset(fd), 0);
+    put_be32(head, UINT32_MAX - 5);
+    put_be32(head + 4, RECORD_MAGIC);
+    send_frame(fd, 0, head, sizeof head, sizeof head);
+    wait_problem(&n, "where");
+    peer_assert_closed(fd);
+    close(listen_fd);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -613,6 +669,7 @@ int main(void)
         T(test_ha_peers_plain_slave_gets_the_last_file),
         T(test_ha_peers_plain_slave_goes_on_at_its_offset_over_files),
         T(test_ha_peers_heartbeat_says_where_the_log_goes_on),
+        T(test_ha_peers_heartbeats_go_on_beside_reports),
         T(test_ha_peers_reports_in_pieces_and_in_heaps),
         T(test_ha_peers_offsets_that_are_not_in_the_log_are_refused),
         T(test_ha_peers_durable_waits_for_reports),
@@ -631,6 +688,8 @@ int main(void)
         S(test_ha_peers_silent_master_is_left),
         S(test_ha_peers_broken_masters_are_left_with_a_reason),
         S(test_ha_peers_greeting_that_is_none_is_left),
+        S(test_ha_peers_greeting_in_pieces_is_taken),
+        S(test_ha_peers_huge_records_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

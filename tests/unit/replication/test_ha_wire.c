@@ -122,6 +122,9 @@ static void test_ha_greeting_malformed_is_refused_with_a_reason(void **state)
         {"{\"group\":\"g\",\"tailBytes\":0,\"address\":\"a:1\",\"logBegin\":1,\"logEnd\":1,\"fileBytes\":1,"
          "\"epochs\":\"cjmq epochs 1\\n1 0 0 12 x\\n\"}",
          "line 2: ID"},
+        {"{\"group\":\"g\",\"tailBytes\":0,\"address\":\"a:1\",\"logBegin\":1,\"logEnd\":1,\"fileBytes\":1,"
+         "\"epochs\":\"cjmq epochs 1\\n1 0 0 0000000000000001 x\\n2305843009213693952 0 0 0000000000000002 x\\n\"}",
+         "years ahead"},
         {"{\"group\":\"a-name-of-more-than-one-hundred-and-twenty-seven-bytes-which-no-broker-can-have-as-"
          "its-group-because-the-"
          "document-refuses-it-and-so-do-we\",\"tailBytes\":0}",
@@ -164,7 +167,7 @@ static void test_ha_greeting_with_the_longest_list_fits(void **state)
     struct errbuf eb = {""};
     struct buf b = {0};
     size_t used;
-    struct epoch e = {.term = INT64_C(1) << 61, .begin = INT64_MAX, .id = UINT64_MAX, .restart = 0};
+    struct epoch e = {.term = INT64_C(1999999999999), .begin = INT64_MAX, .id = UINT64_MAX, .restart = 0};
     memset(e.owner, 'o', sizeof e.owner - 1);
     for (e.restart = INT32_MAX - EPOCHS_MAX - 10; e.restart < INT32_MAX; e.restart++)
         epoch_list_push(&g.epochs, &e);
