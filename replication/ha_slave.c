@@ -25,7 +25,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { READ_BYTES = 128 * 1024, TICK_MS_MIN = 5, TICK_MS_MAX = 1000, STRANGE_REST_MS = 30000 };
+enum { READ_BYTES = 256 * 1024, TICK_MS_MIN = 5, TICK_MS_MAX = 1000, STRANGE_REST_MS = 30000 };
 
 struct ha_slave {
     struct ha_slave_options options; /* strings owned */
@@ -289,10 +289,10 @@ static bool take_greeting(struct ha_slave *s)
         return slave_rest(
             s, "the master does not exchange epochs: it speaks RocketMQ's plain stream (an Apache broker?)");
     int rc = ha_greeting_decode(buf_slice(&s->in), true, &g, &used, &eb);
-    if (rc <= 0) {
-        if (rc < 0)
-            return slave_rest(s, "the master's greeting: %s", eb.text);
-    }
+    if (rc < 0)
+        return slave_rest(s, "the master's greeting: %s", eb.text);
+    if (rc == 0)
+        return false; /* the rest comes with the next read */
     buf_consume(&s->in, used);
     s->master_end = g.log_end;
     bool on = false;
@@ -320,7 +320,7 @@ static bool take_head(struct ha_slave *s)
     int64_t offset = (int64_t)get_be64(buf_data(&s->in));
     uint32_t n = get_be32(buf_data(&s->in) + 8);
     buf_consume(&s->in, HA_FRAME_HEAD);
-    if (n > store_log_file_bytes(s->options.store) || offset < 0) {
+    if (n > store_log_file_bytes(s->options.store) || offset < 0 || offset > INT64_MAX - (int64_t)n) {
         return slave_rest(s, "what the master sends is no frame: offset %" PRId64 ", %" PRIu32 " bytes",
                           offset, n);
     }
@@ -421,8 +421,8 @@ static void on_slave_io(void *arg, int events)
         on_connected(s);
         return;
     }
-    if ((events & REACTOR_WRITE) != 0 && !flush_out(s))
-        return;
+    if ((events & REACTOR_WRITE) != 0 && (!flush_out(s) || (s->state == HA_SLAVE_FOLLOWING && !report_progress(s))))
+        return; /* a report that the full socket held back says what was new then */
     if ((events & REACTOR_READ) != 0)
         slave_read(s);
 }
