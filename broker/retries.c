@@ -107,7 +107,8 @@ static void on_stored(struct broker_lane *lane, const struct send_context *conte
     for (unsigned i = 0; i < d->count; i++)
         longpoll_notify(lane->longpoll, d->pieces[i].queue);
     struct retries *r = d->owner;
-    int err = send_is_stored(result->err) ? 0 : result->err;
+    bool stored = send_is_stored(result->err), op_alone = d->count == 0;
+    int err = !stored ? result->err : op_alone && result->err != 0 ? ERR_TIMEOUT : 0;
     if (err == 0)
         stats_count(lane->stats, STAT_delay_over, d->count);
     answer(d, err);

@@ -266,7 +266,7 @@ static enum retry_forward outcome_of_code(int code, bool again)
     case RESP_SUCCESS: return RETRY_FORWARD_TAKEN;
     case RESP_SYSTEM_BUSY: return RETRY_FORWARD_UNKNOWN;
     case RESP_MESSAGE_ILLEGAL: return RETRY_FORWARD_UNFIT;
-    case RESP_SYSTEM_ERROR: return RETRY_FORWARD_REFUSED;
+    case RESP_CJMQ_RETRY_NOT_KEPT: return RETRY_FORWARD_REFUSED;
     default: return again ? RETRY_FORWARD_UNKNOWN : RETRY_FORWARD_REFUSED; /* it did not look */
     }
 }

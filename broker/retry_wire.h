@@ -12,8 +12,8 @@
  *   answer  0   all are kept, as durable as an acknowledged message of the receiver
  *           2   it may have them, or some: not durable yet, or it does not know yet. Ask again, the same broker's group
  *           13  it has none, and will not take them: the remark says which and why
- *           1   it has none, it looked, and does not take any now or at all (no DB, no place, no slave in step ...)
- *           14, 16, other codes   nothing of this request is kept; nothing is said about an earlier one with the same records
+ *           7010  it has none, it looked, and does not take any now or at all (no DB, no place, no slave in step ...)
+ *           1, 14, 16, other codes   nothing of this request is kept; nothing is said about an earlier one with the same records
  *   Records that are kept already are not kept twice, however often and by which broker of the group they are asked for. The receiver
  *   takes the word of who asks for its address and name, as with a hello (group_wire.h): it must be in the broker document, in that
  *   group.
@@ -23,8 +23,8 @@
  *   ext     address, brokerName: as above
  *   body    up to 1,024 names, each followed by a line feed
  *   answer  0   all have their group and their %RETRY% topic here
- *           1   not all, or this broker keeps no retries: the remark says which and why
- *           14, 16, other codes   as above */
+ *           7010  not all, or this broker keeps no retries: the remark says which and why
+ *           1, 14, 16, other codes   as above */
 #ifndef CJMQ_BROKER_RETRY_WIRE_H
 #define CJMQ_BROKER_RETRY_WIRE_H
 

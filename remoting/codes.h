@@ -138,7 +138,9 @@ const char *request_code_name(int code);
     X(CONSUMER_NOT_ONLINE, 206)                                                            \
     X(CONSUME_MSG_TIMEOUT, 207)                                                            \
     X(NO_MESSAGE, 208)                                                                     \
-    X(FLOW_CONTROL, 215)
+    X(FLOW_CONTROL, 215)                                                                   \
+    /* ours: broker/retry_wire.h */                                                        \
+    X(CJMQ_RETRY_NOT_KEPT, 7010)
 
 enum response_code {
 #define RESPONSE_CODE_ENUM(name, number) RESP_##name = number,

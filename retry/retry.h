@@ -196,7 +196,8 @@ void retry_skip(struct retry *r, const int64_t *offsets, unsigned count);
 /* Something was appended to one of the internal topics, or became durable, or the clock was set. Cheap: one atomic unless the
  * thread sleeps. */
 void retry_wake(struct retry *r);
-/* Answer to deliver(): err 0, or why nothing of it was stored. */
+/* Answer to deliver(): err 0, or why nothing of it was stored. Of an op record without rows also ERR_TIMEOUT: it is stored, but not (yet) as
+ * durable as an acknowledged message. */
 void retry_delivered(struct retry *r, uint64_t token, int err);
 /* Answer to forward(). */
 void retry_forwarded(struct retry *r, uint64_t token, enum retry_forward outcome);

@@ -59,6 +59,7 @@ struct remote {
     enum remote_state state;
     bool looked;    /* since this broker became active: whether rows are away */
     bool forgotten; /* NOTING, TELLING: of a former life */
+    bool undurable; /* ANSWERED, TELLING: nobody was asked, as the log did not get the "away" safe */
     int64_t after_id; /* rows up to here were looked at */
     int64_t again_ms; /* mono; PAUSED, ANSWERED, IDLE: nothing is done before */
     /* --- the rows that are away; not IDLE --- */

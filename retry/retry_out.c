@@ -398,7 +398,7 @@ void out_answer(struct retry *r, uint64_t token, int err)
     }
     answer_flights(r, g, err);
     if (g->job != NULL) {
-        job_op_answered(g->job, err);
+        job_op_answered(g->job, err == ERR_TIMEOUT ? 0 : err);
     } else if (g->remote) {
         remote_op_answered(r, err);
     } else if (err == 0) {

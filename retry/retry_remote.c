@@ -5,7 +5,7 @@
  *     IDLE --rows, and a group to ask--> NOTING --"away GROUP ids" is durable--> ASKING --taken, refused--> ANSWERED
  *     ASKING --nobody knows--> PAUSED --time--> ASKING, the same rows of the same group
  *     ANSWERED --> TELLING --"done ids" if taken, and "here ids" are durable--> IDLE
- *     NOTING --not appended--> IDLE;  TELLING --not appended--> ANSWERED
+ *     NOTING --not appended--> IDLE, --appended, but not durable--> ANSWERED (nobody was asked);  TELLING --not appended--> ANSWERED
  *     IDLE --this broker became active, and its log ends without the "here"--> PAUSED
  *
  * So whoever goes on with this log (after a crash, or as the promoted slave) knows which rows may be at which group, and asks there
@@ -32,6 +32,7 @@
 enum {
     LOOKS_MAX = 8,          /* portions of rows in a round that has found none to hand on */
     OP_PAUSE_MS = 500,      /* after an op record that was not appended */
+    UNDURABLE_PAUSE_MS = 5000, /* the disk or a slave is what is slow: rows go on waiting here */
     UNKNOWN_FIRST_MS = 100, /* until the group is asked again; doubles */
     UNKNOWN_MAX_MS = 2000,
 };
@@ -52,7 +53,7 @@ static void batch_fini(struct retry *r)
     m->flights = NULL;
     m->count = m->flight_count = 0;
     m->state = REMOTE_IDLE;
-    m->forgotten = m->asked = false;
+    m->forgotten = m->asked = m->undurable = false;
     m->pause_ms = 0;
     count_away(r);
 }
@@ -170,10 +171,13 @@ static void told(struct retry *r, int err)
     }
     if (m->outcome == RETRY_FORWARD_REFUSED && m->ids[0] <= m->after_id)
         m->after_id = m->ids[0] - 1; /* another group may want them */
+    bool undurable = m->undurable;
     if (m->outcome == RETRY_FORWARD_TAKEN)
         batch_taken(r);
     else
         batch_let_go(r);
+    if (undurable)
+        m->again_ms = clock_mono_ms() + UNDURABLE_PAUSE_MS;
 }
 
 void remote_op_answered(struct retry *r, int err)
@@ -182,9 +186,12 @@ void remote_op_answered(struct retry *r, int err)
     if (m->forgotten) {
         batch_let_go(r);
     } else if (m->state == REMOTE_TELLING) {
-        told(r, err);
+        told(r, err == ERR_TIMEOUT ? 0 : err); /* if it is lost, the group is asked again, and says so again */
     } else if (err == 0) {
         ask(r);
+    } else if (err == ERR_TIMEOUT) { /* a log that lost it would not know of the group */
+        take_outcome(r, RETRY_FORWARD_REFUSED);
+        m->undurable = true;
     } else {
         m->after_id = m->ids[0] - 1;
         batch_let_go(r);

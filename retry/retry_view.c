@@ -500,7 +500,7 @@ int view_step(struct retry *r, bool *more, struct errbuf *eb)
     int64_t end = store_durable(r->store);
     int rc = 0;
     *more = false;
-    if (end == v->phys)
+    if (end == v->phys && !r->was_woken) /* a new queue may have come without the log's end moving since */
         return 0;
     if (must_list(r))
         list_sources(r);

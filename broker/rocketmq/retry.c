@@ -80,7 +80,7 @@ static void on_retry_command(void *arg, struct request *req)
 
 static const int codes[] = {
     [INTAKE_KEPT] = RESP_SUCCESS,         [INTAKE_AGAIN] = RESP_SYSTEM_BUSY,
-    [INTAKE_UNFIT] = RESP_MESSAGE_ILLEGAL, [INTAKE_REFUSED] = RESP_SYSTEM_ERROR,
+    [INTAKE_UNFIT] = RESP_MESSAGE_ILLEGAL, [INTAKE_REFUSED] = RESP_CJMQ_RETRY_NOT_KEPT,
     [INTAKE_ELSEWHERE] = RESP_SERVICE_NOT_AVAILABLE,
 };
 

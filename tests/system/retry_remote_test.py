@@ -10,7 +10,7 @@ from retry_test import LATE_MS_MAX, await_records, await_rows, counters, heartbe
 from rmq import *
 
 FORWARD, APPS, ROUTE = 7010, 7011, 105
-KEPT, REFUSED, AGAIN, UNFIT, ELSEWHERE = 0, 1, 2, 13, 14
+KEPT, REFUSED, AGAIN, UNFIT, ELSEWHERE, MALFORMED = 0, 7010, 2, 13, 14, 1
 TOPIC = "Orders"
 LEVELS = "1s 1s 3s 2s 2s 2s"  # a first failure waits at level 3, a second one at level 4
 FIRST_MS, SECOND_MS = 3000, 2000
@@ -542,7 +542,7 @@ class Asked(Asking):
         for missing in ("address", "brokerName", "count"):
             answer = self.b.call(FORWARD, {k: v for k, v in (("address", self.address), ("brokerName", "origin"), ("count", 1)) if k != missing},
                                  self.record())
-            self.assertEqual(answer.code, REFUSED, answer)
+            self.assertEqual(answer.code, MALFORMED, answer)
             self.assertIn("the field %s is missing" % missing, answer.remark)
         self.assertEqual(self.rows(), 0)
         self.stop()

@@ -88,6 +88,8 @@ static void deliver(void *arg, const struct retry_row *rows, unsigned count, str
     bool swallowed = b->swallow;
     if (!swallowed)
         err = take_group(b, rows, count, op_body, op_properties);
+    if (err == 0 && count == 0 && b->undurable)
+        err = ERR_TIMEOUT;
     swallowed = b->swallow;
     if (swallowed)
         b->swallowed_token = token;

@@ -20,6 +20,7 @@ struct fake_broker {
     int refuse_with;      /* 0: appends */
     int refuse_times;     /* so often; -1: for ever */
     const char *refuse_topic; /* only groups with a row for this topic */
+    bool undurable;       /* op records without rows are appended, and answered ERR_TIMEOUT */
     bool swallow;         /* groups are neither appended nor answered */
     int torn_after;       /* >= 0: appends that many messages of the next group, no op record, and swallows from then on */
     int64_t roll_below;

@@ -90,6 +90,29 @@ static void test_remote_is_noted_in_the_log_before_it_is_asked(void **state)
     assert_int_equal(stats().away_rows, 1);
 }
 
+/* A log that may lose the note would not know whom it asked. */
+static void test_remote_is_not_asked_before_the_note_is_durable(void **state)
+{
+    (void)state;
+    char expected[256];
+    fake_remote(b, "jmq2", RETRY_FORWARD_TAKEN);
+    b->undurable = true;
+    fake_start(b, true);
+    int64_t id = fake_put_retry(b, "shop", "Orders", 1, 7, LATER, 0);
+    snprintf(expected, sizeof expected, "here %lld\n", (long long)id);
+    for (int i = 0; strcmp(last_op(), expected) != 0; i++, usleep(2000))
+        assert_true(i < 5000);
+    fake_clock(b, 2 * LATER);
+    fake_wait_count(b, "%RETRY%shop", 0, 1);
+    assert_int_equal(fake_asks(b), 0);
+    assert_int_equal(fake_queue_count(b, RETRY_TOPIC_OP, 0), 3); /* away, here, done: it is not tried again at once */
+    b->undurable = false;
+    fake_put_retry(b, "shop", "Orders", 1, 8, 10 * LATER, 0);
+    fake_clock(b, 3 * LATER);
+    assert_int_equal(fake_wait_asks(b, 1).numbers[0], 8);
+    fake_wait_waiting(b, 0);
+}
+
 static void test_remote_only_failed_messages_that_wait_long_enough_go(void **state)
 {
     (void)state;
@@ -364,6 +387,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_remote_taken_rows_leave_and_are_not_delivered_here, setup, teardown),
         cmocka_unit_test_setup_teardown(test_remote_is_noted_in_the_log_before_it_is_asked, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_remote_is_not_asked_before_the_note_is_durable, setup, teardown),
         cmocka_unit_test_setup_teardown(test_remote_only_failed_messages_that_wait_long_enough_go, setup, teardown),
         cmocka_unit_test_setup_teardown(test_remote_dead_letter_sent_for_again_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(test_remote_goes_in_order_in_portions_one_at_a_time, setup, teardown),

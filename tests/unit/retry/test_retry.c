@@ -526,6 +526,29 @@ static void test_retry_skip_leaves_out_what_another_program_delivered(void **sta
     assert_int_equal(numbers[0] + numbers[1] + numbers[2], 6 + 7 + 9);
 }
 
+/* The thread may read a new queue's first record past the queue: it is woken only after the log's end is known to it. */
+static void test_retry_late_wake_for_a_new_queue_is_heeded(void **state)
+{
+    (void)state;
+    fake_start(b, true);
+    struct retry_stats s;
+    fake_put_timer(b, "Orders", "shop", 1, 60000);
+    fake_wait_waiting(b, 1);
+    fake_wait_settled(b);
+    sleep(2); /* the thread has nothing more to look at */
+    struct retry *hidden = b->retry;
+    b->retry = NULL; /* the append wakes nobody */
+    fake_put_level(b, "Orders", 1, 7);
+    b->retry = hidden;
+    do {
+        usleep(1000);
+        retry_stats(b->retry, &s);
+    } while (s.view_phys != store_durable(b->store));
+    retry_wake(b->retry);
+    fake_clock(b, 2000);
+    fake_wait_count(b, "Orders", 2, 1);
+}
+
 static void test_retry_operators_see_and_change_rows(void **state)
 {
     (void)state;
@@ -697,6 +720,7 @@ int main(void)
         TEST(test_retry_offsets_are_exact_when_settled),
         TEST(test_retry_skip_leaves_out_what_another_program_delivered),
         TEST(test_retry_given_offsets_begin_a_new_database),
+        TEST(test_retry_late_wake_for_a_new_queue_is_heeded),
         TEST(test_retry_operators_see_and_change_rows),
         TEST(test_retry_dead_rows_beyond_the_bound_leave),
         TEST(test_retry_role_changes_while_answers_are_open),
