@@ -83,7 +83,7 @@ static void on_document_answer(void *arg, int err, const struct command *answer,
     }
 }
 
-/* `text`: the JSON, or the target of a promotion. */
+/* `text`: the JSON, or the target of a promotion; `version` of a promotion: whether it is forced. */
 static void pass_on(struct console *c, struct telnet_call *call, enum document_kind kind, const char *action,
                     int64_t version, int64_t version2, struct slice text)
 {
@@ -100,7 +100,8 @@ static void pass_on(struct console *c, struct telnet_call *call, enum document_k
             .password = telnet_call_password(call),
             .peer = telnet_call_peer(call),
             /* CURRENT is 0 and PREVIOUS the default of diff and rollback: both are "not sent" on the wire. */
-            .version = version > 0 ? version : 0,
+            .version = version > 0 && !promotes ? version : 0,
+            .force = promotes && version != 0,
             .version2 = version2 > 0 ? version2 : 0,
             .json = promotes ? SLICE_NULL : text,
             .target = promotes ? text : SLICE_NULL,
@@ -138,9 +139,9 @@ static void on_rollback(void *arg, struct telnet_call *call, enum document_kind 
     pass_on(arg, call, kind, DOCUMENT_ACTION_ROLLBACK, version, 0, SLICE_NULL);
 }
 
-static void on_promote(void *arg, struct telnet_call *call, struct slice target)
+static void on_promote(void *arg, struct telnet_call *call, struct slice target, bool force)
 {
-    pass_on(arg, call, DOCUMENT_KIND_BROKER, DOCUMENT_ACTION_PROMOTE, 0, 0, target);
+    pass_on(arg, call, DOCUMENT_KIND_BROKER, DOCUMENT_ACTION_PROMOTE, force, 0, target);
 }
 
 static const struct document_ops DOCUMENT_OPS = {on_get,  on_set,      on_check,  on_history,

@@ -26,6 +26,7 @@ struct identity {
     struct net_addr store_host;
     struct identity_view alone; /* the place without a document */
     bool from_properties;       /* brokerName is set: documents do not count */
+    bool told_listed;           /* though one lists this broker; control thread */
     atomic_uint access;
 
     pthread_mutex_t mutex;
@@ -203,10 +204,15 @@ static void place_from_entry(const struct broker_entry *entry, struct identity_v
 
 bool identity_apply_document(struct identity *id, const struct broker_document *doc)
 {
-    if (id->from_properties)
-        return false;
     struct identity_view next = id->alone;
     const struct broker_entry *entry = broker_document_lookup(doc, slice_str(next.addr));
+    if (id->from_properties) {
+        if (entry != NULL && !id->told_listed)
+            log_warn("the broker document lists this broker, but brokerName=%s is set: it goes by its properties, roles and permissions of "
+                     "the document, 'broker promote' included, do not reach it; leave brokerName out to go by the document", next.name);
+        id->told_listed = entry != NULL;
+        return false;
+    }
     if (entry != NULL)
         place_from_entry(entry, &next);
     pthread_mutex_lock(&id->mutex);

@@ -1,8 +1,9 @@
 /* registry_command.c - document commands of the console, passed on to the registries.
  *
- * A command goes to the registries of namesrvAddr in their order until one can be reached; one that is known to
- * lack the newest version (it has just come back) comes last, or a promotion or a rollback there would build on
- * an old document and undo what was changed meanwhile. The version that a change made is given to the others at
+ * A command goes to the registries of namesrvAddr in their order until one answers a question that changes nothing
+ * (the connection to a host that fell silent takes a command all the same, and nobody would know whether it was
+ * carried out); one that is known to lack the newest version (it has just come back) comes last, or a promotion or
+ * a rollback there would build on an old document and undo what was changed meanwhile. The version that a change made is given to the others at
  * once, with its time and author, so that all have the same one; what does not arrive is carried later
  * (document_courier.c).
  * Threads: b->control's. */
@@ -17,7 +18,7 @@
 #define LOG_COMPONENT "registry"
 #include "base/log.h"
 
-enum { COMMAND_TIMEOUT_MS = 5000 };
+enum { COMMAND_TIMEOUT_MS = 5000, PROBE_TIMEOUT_MS = 1000 };
 
 /* One operator's command on its way; owned strings, because the operator's line is gone when a second
  * registry is asked. */
@@ -29,6 +30,8 @@ struct forwarded {
     int code;           /* of the request */
     enum cluster_document which;
     char *action, *user, *password, *peer_text, *json, *target;
+    bool force;
+    struct buf tried; /* owned: those passed over, and why */
     int64_t version, version2;
     document_command_fn done;
     void *arg;
@@ -45,6 +48,7 @@ static void forwarded_free(struct forwarded *f)
     free(f->json);
     free(f->target);
     free(f->order);
+    buf_fini(&f->tried);
     free(f);
 }
 
@@ -53,7 +57,7 @@ static void on_answer(void *arg, int err, const struct command *answer, const st
 /* To f->peer. */
 static void send_command(struct forwarded *f)
 {
-    struct command_out_field fields[8] = {
+    struct command_out_field fields[9] = {
         FIELD_TEXT(DOCUMENT_FIELD_NAME, slice_str(cluster_document_name(f->which))),
         FIELD_TEXT(DOCUMENT_FIELD_ACTION, slice_str(f->action)),
         FIELD_TEXT(DOCUMENT_FIELD_USER, slice_str(f->user)),
@@ -67,6 +71,8 @@ static void send_command(struct forwarded *f)
         fields[n++] = FIELD_NUM(DOCUMENT_FIELD_VERSION2, f->version2);
     if (n > 0 && f->target[0] != '\0')
         fields[n++] = FIELD_TEXT(DOCUMENT_FIELD_TARGET, slice_str(f->target));
+    if (n > 0 && f->force)
+        fields[n++] = FIELD_TEXT(DOCUMENT_FIELD_FORCE, SLICE_LIT("true"));
     remoting_client_request(f->link->client, &(struct remoting_call){
         .addr = f->link->peers[f->peer].addr,
         .code = f->code,
@@ -148,17 +154,26 @@ static void spread(struct forwarded *f, const struct command *answer)
 
 /* --- asking --- */
 
-static void ask_next(struct forwarded *f, int err, const struct errbuf *why);
+static void ask_next(struct forwarded *f, int err);
+
+static void pass_over(struct forwarded *f, int err, const char *why)
+{
+    const char *addr = f->link->peers[f->peer].addr;
+    bool named = strstr(why, addr) != NULL;
+    buf_printf(&f->tried, "%sregistry %s%s%s", buf_len(&f->tried) > 0 ? "; " : "", named ? "" : addr, named ? "" : ": ", why);
+    ask_next(f, err);
+}
 
 static void on_answer(void *arg, int err, const struct command *answer, const struct errbuf *eb)
 {
     struct forwarded *f = arg;
     struct registry_peer *p = &f->link->peers[f->peer];
-    if (err == ERR_CONNECT || (err == 0 && answer->code == RESP_REQUEST_CODE_NOT_SUPPORTED)) {
-        struct errbuf why = {0};
-        (void)errbuf_set(&why, err, "registry %s: %s", p->addr,
-                         err != 0 ? eb->text : "it keeps no cluster documents");
-        ask_next(f, err != 0 ? err : ERR_REMOTE, &why);
+    if (err == ERR_CONNECT) {
+        pass_over(f, err, eb->text);
+        return;
+    }
+    if (err == 0 && answer->code == RESP_REQUEST_CODE_NOT_SUPPORTED) {
+        pass_over(f, ERR_REMOTE, "it keeps no cluster documents");
         return;
     }
     f->done(f->arg, err, answer, p->addr, eb);
@@ -168,15 +183,40 @@ static void on_answer(void *arg, int err, const struct command *answer, const st
         forwarded_free(f);
 }
 
-static void ask_next(struct forwarded *f, int err, const struct errbuf *why)
+/* Whatever it answered, it answers. */
+static void on_probed(void *arg, int err, const struct command *answer, const struct errbuf *eb)
+{
+    struct forwarded *f = arg;
+    (void)answer;
+    if (err != 0)
+        pass_over(f, err, eb->text);
+    else
+        send_command(f);
+}
+
+static void ask_next(struct forwarded *f, int err)
 {
     if (f->next >= f->link->peer_count || f->link->stopping) {
-        f->done(f->arg, err, NULL, "", why);
+        struct errbuf why = {0};
+        if (f->link->peer_count == 0)
+            (void)errbuf_set(&why, err, "this broker has no registry: set namesrvAddr");
+        else
+            (void)errbuf_set(&why, err, "%.*s", SLICE_ARG(buf_slice(&f->tried)));
+        f->done(f->arg, err, NULL, "", &why);
         forwarded_free(f);
         return;
     }
     f->peer = f->order[f->next++];
-    send_command(f);
+    struct command_out_field topic = FIELD_TEXT("topic", SLICE_LIT("-"));
+    remoting_client_request(f->link->client, &(struct remoting_call){
+        .addr = f->link->peers[f->peer].addr,
+        .code = REQ_GET_ROUTEINFO_BY_TOPIC,
+        .fields = &topic,
+        .field_count = 1,
+        .timeout_ms = PROBE_TIMEOUT_MS,
+        .done = on_probed,
+        .arg = f,
+    });
 }
 
 /* Those that lack the newest version come last. */
@@ -207,13 +247,12 @@ static void forward(struct registry_link *l, int code, const struct document_com
     f->peer_text = mem_strdup(c->peer);
     f->json = slice_dup(c->json);
     f->target = slice_dup(c->target);
+    f->force = c->force;
     f->version = c->version;
     f->version2 = c->version2;
     f->done = done;
     f->arg = arg;
-    struct errbuf none = {0};
-    (void)errbuf_set(&none, ERR_CONNECT, "this broker has no registry: set namesrvAddr");
-    ask_next(f, ERR_CONNECT, &none);
+    ask_next(f, ERR_CONNECT);
 }
 
 void registry_link_command(struct registry_link *l, const struct document_command *c,

@@ -32,6 +32,7 @@ struct document_command {
     int64_t version, version2;      /* 0: not sent */
     struct slice json;
     struct slice target;            /* promote */
+    bool force;                     /* promote: also a broker that is not known to be alive */
 };
 typedef void (*document_command_fn)(void *arg, int err, const struct command *answer, const char *registry,
                                     const struct errbuf *eb);

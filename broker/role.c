@@ -97,7 +97,8 @@ static void fence(struct role *r, const struct epoch *newer, const char *peer)
                       "broker document that says who is what",
                       peer, newer->owner, newer->term, newer->restart, own.term, own.restart);
         r->newer = *newer;
-        r->fenced_doc_ms = r->document_ms;
+        /* A document that came after that epoch counts at once: whoever began it is master no more. */
+        r->fenced_doc_ms = newer->term < r->document_ms ? newer->term : r->document_ms;
         atomic_store(&r->agreed_end, newer->begin);
         identity_hold(r->broker->identity, why.text);
         store_set_replica(r->broker->store, true, why.text);
@@ -138,8 +139,7 @@ static void note_length(struct role *r, const struct group_hello *peer)
     struct epoch own;
     epochs_newest(r->broker->epochs, &own);
     pthread_mutex_lock(&r->mutex);
-    if (role_state(r) == ROLE_TAKING && own.term > 0 && epoch_same(&own, &peer->epoch) && peer->log_end > r->longest_end &&
-        strcmp(peer->address, r->excused) != 0) {
+    if (role_state(r) == ROLE_TAKING && own.term > 0 && epoch_same(&own, &peer->epoch) && peer->log_end > r->longest_end) {
         r->longest_end = peer->log_end;
         snprintf(r->longest, sizeof r->longest, "%s", peer->address);
     }

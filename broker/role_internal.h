@@ -55,7 +55,6 @@ struct role {
     bool loss_told;         /* another broker has more of the group's log than this one, and the operator was told */
     int64_t longest_end;    /* TAKING: of a log of our newest epoch, in the group, as far as others said */
     char longest[NET_ADDR_TEXT_MAX];
-    char excused[NET_ADDR_TEXT_MAX * 2]; /* who was asked to hand over, and had its time: what only it has is cut */
     char ha_address[NET_ADDR_TEXT_MAX * 2];
     struct reactor_task fenced_task;
     bool fenced_posted;

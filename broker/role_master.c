@@ -342,12 +342,8 @@ static void probe(struct role *r)
 
 /* --- the former master hands over --- */
 
-/* It had its time: what only it has now is cut when it follows. */
 static void end_handover(struct role *r)
 {
-    pthread_mutex_lock(&r->mutex);
-    memcpy(r->excused, r->former, sizeof r->excused);
-    pthread_mutex_unlock(&r->mutex);
     r->former[0] = '\0';
     probe(r);
 }
@@ -387,8 +383,7 @@ void role_look_at_handover(struct role *r)
     if (r->handover_end >= 0 && store_written(r->broker->store) >= r->handover_end)
         over = true;
     else if (over)
-        log_warn("%s did not hand over within handoverTimeout=%" PRId64 " ms, what only it has is cut when it follows", r->former,
-                 r->broker->settings.handoverTimeout);
+        log_warn("%s did not hand over within handoverTimeout=%" PRId64 " ms", r->former, r->broker->settings.handoverTimeout);
     int64_t asked_ago = reactor_now_ms(r->broker->control) - r->asked_ms;
     if (over)
         end_handover(r);
@@ -411,7 +406,6 @@ void role_take(struct role *r)
     role_stop_master(r); /* slaves take the new epoch over when they connect again */
     pthread_mutex_lock(&r->mutex);
     r->longest_end = 0;
-    r->excused[0] = '\0';
     pthread_mutex_unlock(&r->mutex);
     role_set_state(r, ROLE_TAKING);
     /* Only a master of ours that is followed at this moment has anything to hand over. */

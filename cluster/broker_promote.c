@@ -265,8 +265,7 @@ static char *list_names(const struct broker_document *d, const char *alias)
     return buf_steal_str(&names);
 }
 
-static int find_target(const struct broker_document *d, struct slice target, const struct broker_entry **out,
-                       struct errbuf *eb)
+int broker_document_find(const struct broker_document *d, struct slice target, const struct broker_entry **out, struct errbuf *eb)
 {
     const struct broker_entry *found = NULL;
     unsigned n = 0;
@@ -320,7 +319,7 @@ int broker_document_promote(const struct broker_document *d, struct slice target
                             const struct document_limits *limits, struct buf *out, struct errbuf *eb)
 {
     struct promotion p = {.d = d, .limits = limits};
-    int rc = find_target(d, target, &p.slave, eb);
+    int rc = broker_document_find(d, target, &p.slave, eb);
     if (rc != 0)
         return rc;
     p.master = broker_document_master(d, slice_str(p.slave->group));

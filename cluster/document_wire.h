@@ -28,7 +28,8 @@
  *           version: get, rollback: which one; diff: from. 0 or absent: the current one, for diff and
  *                    rollback the one before it;
  *           version2: diff: to (0: the current one); history: number of entries (0: 20)
- *           target: promote (name = broker): alias or ip:port of the slave that becomes master
+ *           target: promote (name = broker): alias or ip:port of the slave that becomes master;
+ *           force = true: even if the registry has not heard of it
  *           import: timestamp, author, peer, origin: of the version, as its registry tells them by 7001. It is
  *                   stored if it is not here (same time and text), and in force if no newer one is here: done
  *   body    the JSON text as typed, for set, check and import
@@ -84,6 +85,7 @@
 #define DOCUMENT_FIELD_PASSWORD "password"
 #define DOCUMENT_FIELD_PEER "peer"
 #define DOCUMENT_FIELD_TARGET "target"
+#define DOCUMENT_FIELD_FORCE "force"
 #define DOCUMENT_FIELD_STATUS "status"
 #define DOCUMENT_FIELD_OUTCOME "outcome"
 #define DOCUMENT_FIELD_WARNINGS "warnings"

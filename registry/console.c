@@ -106,12 +106,12 @@ static void on_rollback(void *arg, struct telnet_call *call, enum document_kind 
     reply_outcome(call, &out);
 }
 
-static void on_promote(void *arg, struct telnet_call *call, struct slice target)
+static void on_promote(void *arg, struct telnet_call *call, struct slice target, bool force)
 {
     struct registry *r = arg;
     struct document_author author = author_of(call);
     struct document_outcome out = {0};
-    documents_promote(r->documents, target, &author, &out);
+    documents_promote(r->documents, target, force, &author, &out);
     reply_outcome(call, &out);
 }
 

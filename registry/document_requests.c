@@ -144,6 +144,7 @@ struct document_command {
     enum cluster_document which;
     int64_t version, version2;
     struct slice body, target;
+    bool force; /* promote */
     struct document_author author;
     int64_t time_ms;    /* import */
     const char *origin; /* import */
@@ -185,7 +186,7 @@ static void run_rollback(struct documents *d, const struct document_command *c, 
 
 static void run_promote(struct documents *d, const struct document_command *c, struct document_outcome *out)
 {
-    documents_promote(d, c->target, &c->author, out);
+    documents_promote(d, c->target, c->force, &c->author, out);
 }
 
 static void run_import(struct documents *d, const struct document_command *c, struct document_outcome *out)
@@ -323,6 +324,9 @@ void registry_on_document_command(void *arg, struct request *req)
         request_reply_error(req, RESP_SYSTEM_ERROR, "only the broker document has somebody to promote");
         return;
     }
+    struct slice force = SLICE_NULL;
+    command_get(req->cmd, DOCUMENT_FIELD_FORCE, &force);
+    c.force = slice_eq_str(force, "true");
     if ((action->run == run_promote &&
          !registry_require(req, DOCUMENT_FIELD_TARGET, FIELD_MAX_BYTES, &c.target)) ||
         (action->run == run_import && !read_import(req, &c, &labels)))

@@ -493,7 +493,20 @@ void documents_rollback(struct documents *d, enum cluster_document which, int64_
     buf_fini(&text);
 }
 
-void documents_promote(struct documents *d, struct slice target, const struct document_author *author,
+/* A broker that is dead would leave its group without a master: the living one steps down. */
+static int check_alive(const struct documents *d, const struct broker_document *brokers, struct slice target, struct errbuf *eb)
+{
+    const struct broker_entry *e;
+    int rc = broker_document_find(brokers, target, &e, eb);
+    if (rc != 0 || d->options.is_alive == NULL || d->options.is_alive(d->options.arg, e->address))
+        return rc;
+    return errbuf_set(eb, ERR_STATE,
+                      "%s (%s) does not seem to be alive, it is not registered here: its group would have no master; start it, or "
+                      "say 'broker promote %.*s force' if you know better",
+                      e->alias, e->address, SLICE_ARG(target));
+}
+
+void documents_promote(struct documents *d, struct slice target, bool force, const struct document_author *author,
                        struct document_outcome *out)
 {
     const struct broker_document *brokers = documents_brokers(d);
@@ -502,6 +515,8 @@ void documents_promote(struct documents *d, struct slice target, const struct do
     int rc = brokers == NULL
                  ? errbuf_set(&eb, ERR_NOTFOUND, "there is no broker document yet")
                  : broker_document_promote(brokers, target, &d->options.limits, &text, &eb);
+    if (rc == 0 && !force)
+        rc = check_alive(d, brokers, target, &eb);
     if (rc != 0) {
         out->version = documents_version(d, CLUSTER_DOCUMENT_BROKER);
         finish_text(out, DOCUMENT_REFUSED, eb.text);

@@ -23,6 +23,7 @@ struct documents_options {
     struct document_limits limits;
     const int64_t *versions_kept;    /* borrowed setting */
     documents_changed_fn on_changed; /* may be NULL */
+    bool (*is_alive)(void *arg, const char *address); /* whether this broker is known to be; NULL: nobody knows */
     void *arg;
 };
 
@@ -96,8 +97,8 @@ void documents_diff(struct documents *d, enum cluster_document which, int64_t fr
 void documents_rollback(struct documents *d, enum cluster_document which, int64_t version,
                         const struct document_author *author, struct document_outcome *out);
 /* Stores a broker document in which the slave `target` (alias or ip:port) and its master have changed places
- * (cluster/broker_promote.h). */
-void documents_promote(struct documents *d, struct slice target, const struct document_author *author,
+ * (cluster/broker_promote.h). Refused while the slave is not known to be alive, unless `force`. */
+void documents_promote(struct documents *d, struct slice target, bool force, const struct document_author *author,
                        struct document_outcome *out);
 
 #endif

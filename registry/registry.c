@@ -68,6 +68,12 @@ static int64_t id_of_live_broker(void *arg, const struct live_broker *b)
     return registry_listed_id(arg, slice_str(b->address), slice_str(b->group->name));
 }
 
+static bool is_alive(void *arg, const char *address)
+{
+    struct registry *r = arg;
+    return live_table_lookup(&r->live, slice_str(address)) != NULL;
+}
+
 /* Routes first: whoever is told of the change finds them so. */
 static void on_document_changed(void *arg, enum cluster_document which, int64_t version, int64_t time_ms,
                                 struct slice text)
@@ -131,6 +137,7 @@ static int open_data(struct registry *r, struct errbuf *eb)
         .db = r->db,
         .versions_kept = &s->documentVersionsKept,
         .on_changed = on_document_changed,
+        .is_alive = is_alive,
         .arg = r,
         .limits =
             {

@@ -172,10 +172,11 @@ static void on_rollback(const struct request *q)
 
 static void on_promote(const struct request *q)
 {
-    if (q->kind != DOCUMENT_KIND_BROKER || q->count != 1)
+    bool force = q->count == 2 && slice_eq_str(telnet_call_word(q->call, 3), "force");
+    if (q->kind != DOCUMENT_KIND_BROKER || q->count != (force ? 2 : 1))
         refuse_words(q);
     else
-        q->ops->promote(q->arg, q->call, telnet_call_word(q->call, 2));
+        q->ops->promote(q->arg, q->call, telnet_call_word(q->call, 2), force);
 }
 
 #define JSON_SUB_WORDS "set check"
@@ -217,8 +218,9 @@ static void on_document_command(struct telnet_call *call, void *arg)
     name " diff [FROM [TO]]       what changed; without versions: the last change\n"                   \
     name " rollback [VERSION]     make an old version the newest; without one: undo the last change"
 #define PROMOTE_USAGE                                                                                  \
-    "\nbroker promote ALIAS          make a slave the master of its group, and the master its slave: roles\n" \
-    "                              and permissions change places; ALIAS, or ip:port"
+    "\nbroker promote ALIAS [force]  make a slave the master of its group, and the master its slave: roles\n" \
+    "                              and permissions change places; ALIAS, or ip:port; force: even if it\n"  \
+    "                              does not seem to be alive"
 
 void document_commands_init(struct document_commands *d, const struct document_ops *ops, void *arg,
                             struct telnet_command *out)

@@ -33,8 +33,8 @@ struct document_ops {
     /* Stores an old version's text as the newest one: replies as set. version: PREVIOUS or > 0. */
     void (*rollback)(void *arg, struct telnet_call *call, enum document_kind kind, int64_t version);
     /* `broker promote`: the named slave and its master change places in a new version: replies as set.
-     * `target`: an alias or ip:port, valid until the reply. */
-    void (*promote)(void *arg, struct telnet_call *call, struct slice target);
+     * `target`: an alias or ip:port, valid until the reply. `force`: though nobody knows whether it is alive. */
+    void (*promote)(void *arg, struct telnet_call *call, struct slice target, bool force);
 };
 
 #define DOCUMENT_COMMAND_COUNT 2

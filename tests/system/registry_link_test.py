@@ -406,6 +406,29 @@ class OneRegistry(Cluster):
         eventually(lambda: [b["brokerName"] for b in self.route(registry, TOPIC)["brokerDatas"]] == ["jmq103"])
         self.stop(broker)
 
+    def test_commands_pass_over_a_registry_that_fell_silent(self):
+        silent, other = self.registry(), self.registry()
+        for registry in (silent, other):
+            registry.start()
+        broker = self.broker()
+        broker.start()
+        eventually(lambda: self.names(other) and self.names(silent))
+        console = self.console(broker)
+        silent.process.send_signal(signal.SIGSTOP)
+        begun = time.monotonic()
+        self.done(console, "topic set " + topic_document())
+        self.assertIn("topic_simple", console.result("topic get")["message"])
+        self.assertIn(str(broker.port), console.command("cluster"))
+        self.assertLess(time.monotonic() - begun, 4)
+        self.assertIn("topic_simple", self.result(other, "topic get")["message"])
+        other.stop()
+        answer = console.result("topic get")
+        for registry in (silent, other):
+            self.assertEqual(answer["message"].count(":%d" % registry.port), 1, answer)
+        silent.process.send_signal(signal.SIGCONT)
+        eventually(lambda: "topic_simple" in self.result(silent, "topic get")["message"])
+        self.stop(broker)
+
     def test_promotion_by_the_brokers_console_is_followed_live(self):
         self.registry().start()
         slave = self.broker()

@@ -402,8 +402,12 @@ class RegistryTest(unittest.TestCase):
             answer = c.result("broker promote " + line)
             self.assertEqual(answer["status"], status)
             self.assertIn(text, answer["message"])
+        answer = c.result("broker promote jmq102_s")
+        self.assertEqual(answer["status"], 12)
+        self.assertRegex(answer["message"], r"jmq102_s \(192.168.1.\d:50088\) does not seem to be alive.* 'broker promote jmq102_s force'")
         self.assertEqual(c.command("broker history"), before)
         self.assertEqual(c.result("topic promote jmq102_s")["status"], 4)
+        self.assertEqual(c.command("broker promote jmq102_s force"), '{"message":"ok","status":0}')
 
     def test_broker_whose_connection_closes_is_dropped_at_once(self):
         client, broker = self.connect(), self.connect()

@@ -367,6 +367,43 @@ class ByDocument(Pair):
         self.send_ok(second, 10, stored)
         self.await_same_log(first, second)
 
+    def test_slave_far_behind_that_is_promoted_cuts_nothing_of_the_living_master(self):
+        first, second = self.start_pair(handoverTimeout=20, mappedFileSizeCommitLog=64 << 20)
+        self.stop(second)
+        shutil.rmtree(second.folder + "/store")
+        connection = first.connect()
+        for _ in range(15):
+            posts = [connection.post(*send_request(TOPIC, bytes(1 << 20), group=APP)) for _ in range(20)]
+            self.assertLessEqual({connection.answer(o).code for o in posts}, {0, SLAVE_NOT_AVAILABLE})
+        second.start()
+        eventually(lambda: self.status(second).get("following"))
+        self.operator("broker promote jmq102_s force")
+        self.await_state(second, "FENCED")
+        self.await_state(first, "SLAVE")
+        answer = second.connect().send(TOPIC, b"00000000", group=APP)
+        self.assertIn("broker promote 127.0.0.1:%d" % self.master_port, answer.remark)
+        self.operator("broker rollback")
+        self.await_state(first, "MASTER")
+        self.await_in_step(first)
+        self.await_same_log(first, second)
+        self.assertEqual(glob.glob(first.folder + "/store/cut/*"), [])
+
+    def test_broker_left_out_by_a_typo_comes_back_with_the_rollback(self):
+        first, second = self.start_pair()
+        self.send_ok(first, 10)
+        self.await_same_log(first, second)
+        document = json.loads(self.document())
+        document[1]["ip"] = "127.0.0.55"
+        self.operator("broker set " + json.dumps(document, separators=(",", ":")))
+        self.await_state(second, "MASTER")  # of a group of its own
+        self.operator("broker rollback")
+        self.await_state(second, "SLAVE")
+        self.await_state(first, "MASTER")
+        self.await_in_step(first)
+        self.send_ok(first, 10, 10)
+        self.await_same_log(first, second)
+        self.assertEqual(self.bodies(first), list(range(20)))
+
     def test_full_circle_master_lost_promoted_returned_promoted_again(self):
         first, second = self.start_pair()
         self.send_ok(first, 100)
@@ -398,7 +435,7 @@ class ByDocument(Pair):
         self.send(connection, 20, 101, size=1000, group=APP)
         mine = self.log_bytes(first)
         first.kill()
-        self.operator("broker promote jmq102_s")
+        self.operator("broker promote jmq102_s force")  # neither of them is alive
         second.start()
         self.await_state(second, "MASTER")
         self.send(second.connect(), 30, 1000, group=APP)

@@ -73,10 +73,11 @@ static void on_rollback(void *arg, struct telnet_call *call, enum document_kind 
     document_reply_failed(call, "no history is kept here");
 }
 
-static void on_promote(void *arg, struct telnet_call *call, struct slice target)
+static void on_promote(void *arg, struct telnet_call *call, struct slice target, bool force)
 {
     (void)arg;
     (void)target;
+    (void)force;
     document_reply_failed(call, "no brokers are known here");
 }
 

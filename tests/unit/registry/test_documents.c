@@ -287,14 +287,14 @@ static void test_documents_promote_is_one_new_version_with_its_author(void **sta
 {
     struct fixture *f = *state;
     struct document_outcome out = {0};
-    documents_promote(f->documents, SLICE_LIT("g_s"), &author, &out);
+    documents_promote(f->documents, SLICE_LIT("g_s"), false, &author, &out);
     expect(&out, DOCUMENT_REFUSED, "there is no broker document yet");
     documents_set(f->documents, CLUSTER_DOCUMENT_BROKER, SLICE_LIT(B("g_m", "g_s")), &author, &out);
     expect(&out, DOCUMENT_DONE, "");
-    documents_promote(f->documents, SLICE_LIT("g_x"), &author, &out);
+    documents_promote(f->documents, SLICE_LIT("g_x"), false, &author, &out);
     expect(&out, DOCUMENT_REFUSED, "the broker document has no broker \"g_x\"; there are: g_m, g_s");
     assert_int_equal(f->changes, 1);
-    documents_promote(f->documents, SLICE_LIT("g_s"), &author, &out);
+    documents_promote(f->documents, SLICE_LIT("g_s"), false, &author, &out);
     assert_int_equal(out.version, 2);
     expect(&out, DOCUMENT_DONE, "");
     assert_int_equal(f->changed_version, 2);

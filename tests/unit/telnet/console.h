@@ -132,10 +132,10 @@ static inline void console_doc_rollback(void *arg, struct telnet_call *call, enu
     document_reply_failed(call, "no registry answers");
 }
 
-static inline void console_doc_promote(void *arg, struct telnet_call *call, struct slice target)
+static inline void console_doc_promote(void *arg, struct telnet_call *call, struct slice target, bool force)
 {
     struct console *c = arg;
-    snprintf(c->log, sizeof c->log, "promote %.*s", SLICE_ARG(target));
+    snprintf(c->log, sizeof c->log, "promote %.*s%s", SLICE_ARG(target), force ? " by force" : "");
     document_reply_done(call);
 }
 

@@ -80,7 +80,10 @@ static void test_document_commands_promote_is_for_brokers_and_takes_one_name(voi
         {"broker promote jmq102_s", OK, "promote jmq102_s"},
         {"broker PROMOTE 192.168.1.6:50088", OK, "promote 192.168.1.6:50088"},
         {"broker promote", PARAMETER_ERROR, ""},
+        {"broker promote jmq102_s force", OK, "promote jmq102_s by force"},
         {"broker promote a b", PARAMETER_ERROR, ""},
+        {"broker promote a force b", PARAMETER_ERROR, ""},
+        {"broker promote a forced", PARAMETER_ERROR, ""},
         {"topic promote a", PARAMETER_ERROR, ""},
     };
     assert_rows(rows, sizeof rows / sizeof *rows);
