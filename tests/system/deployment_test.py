@@ -257,6 +257,20 @@ class TwoNodeTest(JmqTest):
         self.check_roles()
         self.check_console()
 
+    def test_slave_is_promoted_on_its_own_console_while_the_masters_host_is_cut_off(self):
+        """With that host the first registry of namesrvAddr falls silent, without a word to those who are connected to it."""
+        master, slave = "192.168.1.5", "10.42.0.141"
+        self.d.start()
+        self.d.await_in_step()
+        self.d.net[master].unplug()
+        begun = time.monotonic()
+        self.d.done(slave, "broker promote jmq102_s")
+        eventually(lambda: self.d.replication(slave).get("state") == "MASTER", "the slave is master")
+        print("master after %.1f s" % (time.monotonic() - begun))
+        self.d.net[master].plug()
+        eventually(lambda: self.d.replication(master).get("state") == "SLAVE", "the former master is a slave")
+        eventually(lambda: self.d.replication(slave).get("inStep") == 1, "the former master is in step")
+
 
 # --- RocketMQ ---
 
