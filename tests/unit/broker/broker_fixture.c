@@ -100,14 +100,22 @@ static void submit_one(void *arg)
     one->refusal = send_submit(one->lane, &one->order, fixture_on_done, &context, &one->eb);
 }
 
-void fixture_send_one(struct broker *b, unsigned lane, const char *topic, const char *body, struct fixture_send *out)
+enum send_refusal fixture_submit(struct broker *b, unsigned lane, const char *topic, const char *body, struct fixture_send *out,
+                                 struct errbuf *eb)
 {
     struct one_send one = {.lane = &b->lanes[lane], .order = fixture_order(topic), .out = out};
     one.order.body = slice_str(body);
     *out = (struct fixture_send){0};
     fixture_on_lane(b, lane, submit_one, &one);
-    if (one.refusal != SEND_ACCEPTED)
-        fail_msg("refused: %s", one.eb.text);
+    *eb = one.eb;
+    return one.refusal;
+}
+
+void fixture_send_one(struct broker *b, unsigned lane, const char *topic, const char *body, struct fixture_send *out)
+{
+    struct errbuf eb = {0};
+    if (fixture_submit(b, lane, topic, body, out, &eb) != SEND_ACCEPTED)
+        fail_msg("refused: %s", eb.text);
     fixture_await(b, lane, &out->answers, 1);
 }
 

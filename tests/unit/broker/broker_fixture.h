@@ -24,6 +24,9 @@ void fixture_on_done(struct broker_lane *lane, const struct send_context *contex
 struct send_context fixture_context(struct fixture_send *s);
 /* An order for an existing or new topic; body "hello". */
 struct send_order fixture_order(const char *topic);
+/* Hands one message in on a lane's thread, and does not wait for its answer. `eb`: of a refusal. */
+enum send_refusal fixture_submit(struct broker *b, unsigned lane, const char *topic, const char *body, struct fixture_send *out,
+                                 struct errbuf *eb);
 /* Sends one message from a lane's thread and waits until it is answered. */
 void fixture_send_one(struct broker *b, unsigned lane, const char *topic, const char *body, struct fixture_send *out);
 /* Runs fn(arg) on a lane's thread. */

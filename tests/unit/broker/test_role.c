@@ -34,24 +34,15 @@ static struct group_hello hello(struct broker *b, int64_t term_more)
 }
 
 struct one_send {
-    struct broker_lane *lane;
     struct fixture_send out;
     enum send_refusal refusal;
     struct errbuf eb;
 };
 
-static void submit(void *arg)
-{
-    struct one_send *one = arg;
-    struct send_context context = fixture_context(&one->out);
-    struct send_order order = fixture_order("T");
-    one->refusal = send_submit(one->lane, &order, fixture_on_done, &context, &one->eb);
-}
-
 static struct one_send try_send(struct broker *b)
 {
-    struct one_send one = {.lane = &b->lanes[0]};
-    fixture_on_lane(b, 0, submit, &one);
+    struct one_send one = {0};
+    one.refusal = fixture_submit(b, 0, "T", "hello", &one.out, &one.eb);
     if (one.refusal == SEND_ACCEPTED)
         fixture_await(b, 0, &one.out.answers, 1);
     return one;

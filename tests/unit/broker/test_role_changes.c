@@ -131,21 +131,6 @@ static int play_slave(const struct member *m)
     return fd;
 }
 
-struct one_send {
-    struct broker_lane *lane;
-    struct fixture_send out;
-    enum send_refusal refusal;
-    struct errbuf eb;
-};
-
-static void submit(void *arg)
-{
-    struct one_send *one = arg;
-    struct send_context context = fixture_context(&one->out);
-    struct send_order order = fixture_order("T");
-    one->refusal = send_submit(one->lane, &order, fixture_on_done, &context, &one->eb);
-}
-
 static void await_written(struct broker *b)
 {
     int64_t end = clock_mono_ms() + WAIT_MS;
@@ -157,7 +142,7 @@ static void await_written(struct broker *b)
 struct waiting {
     struct member m;
     int slave;
-    struct one_send one;
+    struct fixture_send send;
 };
 
 static void begin_waiting(struct waiting *w)
@@ -166,17 +151,16 @@ static void begin_waiting(struct waiting *w)
     set_roles(&w->m, "MASTER", "SLAVE", 1000);
     await_state(w->m.broker, ROLE_MASTER);
     w->slave = play_slave(&w->m);
-    w->one = (struct one_send){.lane = &w->m.broker->lanes[0]};
-    fixture_on_lane(w->m.broker, 0, submit, &w->one);
-    assert_int_equal(w->one.refusal, SEND_ACCEPTED);
+    struct errbuf eb = {0};
+    assert_int_equal(fixture_submit(w->m.broker, 0, "T", "hello", &w->send, &eb), SEND_ACCEPTED);
     await_written(w->m.broker);
-    assert_int_equal(w->one.out.answers, 0);
+    assert_int_equal(w->send.answers, 0);
 }
 
 static void end_waiting(struct waiting *w)
 {
-    fixture_await(w->m.broker, 0, &w->one.out.answers, 1);
-    assert_int_equal(w->one.out.err, ERR_NO_REPLICA);
+    fixture_await(w->m.broker, 0, &w->send.answers, 1);
+    assert_int_equal(w->send.err, ERR_NO_REPLICA);
     close(w->slave);
     fixture_broker_stop(w->m.broker);
 }
@@ -250,8 +234,8 @@ static void test_role_changes_success_for_what_the_newer_epoch_has(void **state)
     hear_of_newer_epoch(&w.m, store_written(w.m.broker->store));
     assert_int_equal(role_state(w.m.broker->role), ROLE_FENCED);
     report(w.slave, store_written(w.m.broker->store));
-    fixture_await(w.m.broker, 0, &w.one.out.answers, 1);
-    assert_int_equal(w.one.out.err, 0);
+    fixture_await(w.m.broker, 0, &w.send.answers, 1);
+    assert_int_equal(w.send.err, 0);
     close(w.slave);
     fixture_broker_stop(w.m.broker);
 }
