@@ -352,6 +352,21 @@ int topics_put_locked(struct topic_table *t, struct slice name, const struct top
 
 enum put_mode { PUT_ANY, ONLY_CREATE, ONLY_CREATE_SAVE_LATER };
 
+/* Routes tell the document's queues, so that others here would be sent to in vain, or never. What changes nothing is no
+ * change: clients create the topics that they need whenever they start. */
+static int check_undocumented_locked(struct topic_table *t, struct slice name, const struct topic_config *config,
+                                     struct errbuf *eb)
+{
+    const struct topic *topic = topics_lookup_locked(t, name);
+    bool documented = topic_document_lookup(t->document, name) != NULL || (topic != NULL && topic->from_document);
+    if (!documented || (topic != NULL && same_config(topic, config)))
+        return 0;
+    return errbuf_set(eb, ERR_PERM,
+                      "topic %.*s is in the topic document, which says what queues it has: change it there, with 'topic set' "
+                      "on a console",
+                      SLICE_ARG(name));
+}
+
 static int put(struct topic_table *t, struct slice name, const struct topic_config *config,
                enum put_mode mode, struct topic **out, struct errbuf *eb)
 {
@@ -363,7 +378,10 @@ static int put(struct topic_table *t, struct slice name, const struct topic_conf
     if (err != 0)
         return err;
     pthread_rwlock_wrlock(&t->lock);
-    err = topics_put_locked(t, name, config, mode != PUT_ANY, &topic, &any, eb);
+    if (mode == PUT_ANY)
+        err = check_undocumented_locked(t, name, config, eb);
+    if (err == 0)
+        err = topics_put_locked(t, name, config, mode != PUT_ANY, &topic, &any, eb);
     pthread_rwlock_unlock(&t->lock);
     if (err == 0 && any && mode == ONLY_CREATE_SAVE_LATER)
         changed_save_later(t);

@@ -39,7 +39,8 @@ bool topic_name_is_system(struct slice name);
 
 /* Creates or changes a topic (admin). `config`: name ignored, attributes NULL leaves those there are. Saves,
  * bumps the data version, tells the change listener. 0; ERR_INVAL (name, queue numbers, perm: eb says what is
- * allowed); ERR_LIMIT (topicsMax); ERR_PERM (the topic document gives the topic to other groups). */
+ * allowed); ERR_LIMIT (topicsMax); ERR_PERM (the topic document gives the topic to other groups, or to this one with
+ * something else than `config`). */
 int topic_table_put(struct topic_table *t, struct slice name, const struct topic_config *config,
                     struct topic **out, struct errbuf *eb);
 /* Auto-creation for a send after template `default_topic` (3.5). 0 and *out (existing or new); ERR_NOTFOUND

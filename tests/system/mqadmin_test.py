@@ -457,7 +457,13 @@ class UnderDocuments(unittest.TestCase):
         done = tool("deleteTopic", "-c", "DefaultCluster", "-t", "orders")
         self.assertEqual(done.returncode, 1)
         self.assertIn("take it out there", done.stderr)
+        done = tool("updateTopic", "-c", "DefaultCluster", "-t", "orders", "-r", "2", "-w", "2")
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, "topic orders is in the topic document.*'topic set' on a console")
+        done = tool("updateTopic", "-c", "DefaultCluster", "-t", "orders", "-r", "3", "-w", "3")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))  # it is so
         self.assertRegex(tool("topicRoute", "-t", "orders", "-l").stdout, r"broker-a +\{0=\S+\} +3 +3 +6")
+        self.assertEqual(len(re.findall("^broker-a ", tool("topicStatus", "-t", "orders").stdout, re.MULTILINE)), 3)
 
 
 class FailingBroker(unittest.TestCase):

@@ -323,6 +323,26 @@ static void test_topics_of_other_groups_are_not_served(void **state)
     assert_int_equal(auto_create(f, "T", "TBW102", 4, &topic, &eb), 0);
 }
 
+static void test_topics_of_the_document_are_changed_there_only(void **state)
+{
+    struct tables *f = *state;
+    struct errbuf eb = {0};
+    struct topic *topic = NULL;
+    tables_open_topics(f);
+    apply(f, "[{\"topic\":\"T\",\"groups\":[\"jmq102\"],\"queues\":5}]");
+    assert_int_equal(put(f, "T", 2, 2, 6, &topic, &eb), ERR_PERM);
+    assert_contains(eb.text, "'topic set' on a console");
+    assert_null(topic);
+    assert_queues(lookup(f, "T"), 5, 5);
+    assert_int_equal(put(f, "T", 5, 5, 6, &topic, &eb), 0); /* as it is: clients ask so when they start */
+    assert_ptr_equal(topic, lookup(f, "T"));
+    /* The same before the document has come again. */
+    tables_reopen_topics(f);
+    assert_int_equal(put(f, "T", 2, 2, 6, &topic, &eb), ERR_PERM);
+    apply(f, NULL);
+    must_put(f, "T", 2);
+}
+
 static void test_topics_of_the_document_are_deleted_there_only(void **state)
 {
     struct tables *f = *state;
@@ -601,6 +621,7 @@ int main(void)
         TABLES_TEST(test_topics_document_change_applies_to_the_same_topic),
         TABLES_TEST(test_topics_document_removal_takes_out_of_service),
         TABLES_TEST(test_topics_of_other_groups_are_not_served),
+        TABLES_TEST(test_topics_of_the_document_are_changed_there_only),
         TABLES_TEST(test_topics_of_the_document_are_deleted_there_only),
         TABLES_TEST(test_topics_adopted_by_the_document_leave_with_it),
         TABLES_TEST(test_topics_new_identity_has_other_topics),
