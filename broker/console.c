@@ -327,11 +327,13 @@ int console_start(struct broker *b, struct console **out, struct errbuf *eb)
     options.admin_user = b->settings.adminUser;
     options.admin_password = b->settings.adminPassword;
     c->server = telnet_server_new(b->control, &options, c->commands, COMMANDS);
-    err = telnet_server_listen(c->server, &addr, eb);
+    struct errbuf why = {0};
+    err = telnet_server_listen(c->server, &addr, &why);
     if (err != 0) {
         telnet_server_free(c->server);
         free(c);
-        return err;
+        return errbuf_set(eb, err, "%.300s (settings: telnetPort=%lld telnetBind=%s)", why.text,
+                          (long long)b->settings.telnetPort, b->settings.telnetBind);
     }
     if (warn)
         log_warn("%s", sentence);

@@ -355,10 +355,6 @@ int registry_console_start(struct registry *r, struct errbuf *eb)
     int rc = telnet_bind_choose(s->telnetBind, s->adminPassword, port, &addr, sentence, &warn, eb);
     if (rc != 0)
         return rc;
-    if (warn)
-        log_warn("%s", sentence);
-    else
-        log_info("%s", sentence);
     struct telnet_options options;
     telnet_options_init(&options);
     TELNET_OPTIONS_FROM_SETTINGS(&options, s);
@@ -369,5 +365,14 @@ int registry_console_start(struct registry *r, struct errbuf *eb)
         options.line_bytes_max = line_bytes;
     fill_commands(r);
     r->telnet = telnet_server_new(r->reactor, &options, r->commands, CONSOLE_COMMANDS);
-    return telnet_server_listen(r->telnet, &addr, eb);
+    struct errbuf why = {0};
+    rc = telnet_server_listen(r->telnet, &addr, &why);
+    if (rc != 0)
+        return errbuf_set(eb, rc, "%.300s (settings: telnetPort=%lld telnetBind=%s)", why.text, (long long)s->telnetPort,
+                          s->telnetBind);
+    if (warn)
+        log_warn("%s", sentence);
+    else
+        log_info("%s", sentence);
+    return 0;
 }

@@ -161,10 +161,9 @@ static int start_server(struct registry *r, struct errbuf *eb)
     struct net_addr addr;
     char *text = mem_printf(strchr(s->bindAddress, ':') != NULL ? "[%s]:%lld" : "%s:%lld", s->bindAddress,
                             (long long)s->listenPort);
-    int rc = net_addr_parse(slice_str(text), &addr, eb);
+    struct errbuf why = {0};
+    int rc = net_addr_parse(slice_str(text), &addr, &why);
     free(text);
-    if (rc != 0)
-        return rc;
     struct remoting_server_options options = {
         .name = "registry",
         .reactors = &r->reactor,
@@ -178,7 +177,11 @@ static int start_server(struct registry *r, struct errbuf *eb)
         .buffered_bytes_max = (size_t)s->connectionsBufferedBytesMax,
         .idle_timeout_ms = s->serverChannelMaxIdleTimeSeconds * 1000,
     };
-    return remoting_server_start(&options, &addr, 1, &r->server, eb);
+    if (rc == 0)
+        rc = remoting_server_start(&options, &addr, 1, &r->server, &why);
+    return rc == 0 ? 0
+                   : errbuf_set(eb, rc, "%.300s (settings: listenPort=%lld bindAddress=%s)", why.text,
+                                (long long)s->listenPort, s->bindAddress);
 }
 
 static void registry_free(struct registry *r)

@@ -48,6 +48,17 @@ class ConsoleOfABroker(unittest.TestCase):
         self.assertEqual(status, 1)
         self.assertIn("telnetPort=%d is listenPort too" % broker.port, stderr)
 
+    def test_port_in_use_is_named_with_its_setting(self):
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+            broker = Broker()
+            self.addCleanup(broker.__exit__, None, None, None)
+            broker.settings["telnetPort"] = port
+            status, stderr = broker.start_fails()
+            self.assertEqual(status, 1)
+            self.assertIn("cannot listen on 127.0.0.1:%d" % port, stderr)
+            self.assertIn("telnetPort=%d" % port, stderr)
+
     def test_password_is_shown_nowhere(self):
         secret = "tiger-17"
         port = free_listen_port()

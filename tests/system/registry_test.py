@@ -511,10 +511,17 @@ class RegistryTest(unittest.TestCase):
                              timeout=WAIT_S, check=False)
         self.assertEqual(out.returncode, 1)
         self.assertIn("127.0.0.1:%d" % self.registry.port, out.stderr)
+        self.assertIn("listenPort=%d bindAddress=127.0.0.1" % self.registry.port, out.stderr)
 
-    def start_fails(self, folder):
+    def test_console_port_in_use_is_named_with_its_setting(self):
+        port = self.registry.telnet_port
+        stderr = self.start_fails(self.folder + "/other", f"--telnetPort={port}")
+        self.assertIn("cannot listen on 127.0.0.1:%d" % port, stderr)
+        self.assertIn("telnetPort=%d" % port, stderr)
+
+    def start_fails(self, folder, *more):
         out = subprocess.run([PROGRAM, "--listenPort=0", "--bindAddress=127.0.0.1", "--telnetPort=0", f"--storePathRootDir={folder}",
-                              f"--logDir={self.folder}/other"], capture_output=True, text=True, timeout=WAIT_S, check=False)
+                              f"--logDir={self.folder}/other", *more], capture_output=True, text=True, timeout=WAIT_S, check=False)
         self.assertEqual(out.returncode, 1, out.stderr)
         return out.stderr
 
