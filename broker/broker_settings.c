@@ -216,7 +216,9 @@ int broker_settings_finish(struct broker_settings *s, struct errbuf *eb)
     }
     if (*s->brokerIP2 == '\0')
         set_text(&s->brokerIP2, mem_strdup(s->brokerIP1));
-    err = check_address("brokerIP1", s->brokerIP1, eb);
+    err = telnet_login_check(s->adminUser, s->adminPassword, eb);
+    if (err == 0)
+        err = check_address("brokerIP1", s->brokerIP1, eb);
     if (err == 0)
         err = check_address("brokerIP2", s->brokerIP2, eb);
     if (err == 0)

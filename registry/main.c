@@ -106,9 +106,7 @@ static int run(struct instance *in)
 
 static int finish_settings(void *settings, struct errbuf *eb)
 {
-    (void)eb;
-    registry_settings_finish(settings);
-    return 0;
+    return registry_settings_finish(settings, eb);
 }
 
 int main(int argc, char **argv)
@@ -127,10 +125,9 @@ int main(int argc, char **argv)
     };
     enum program_outcome outcome = program_configure(&program, argc, argv);
     int status = outcome == PROGRAM_EXIT_ERROR ? 1 : 0;
-    if (outcome == PROGRAM_RUN) {
-        registry_settings_finish(&in.settings);
-        status = run(&in);
-    }
+    struct errbuf eb = {0};
+    if (outcome == PROGRAM_RUN)
+        status = registry_settings_finish(&in.settings, &eb) == 0 ? run(&in) : fail(&eb);
     settings_fini(defs, n, &in.settings);
     free(in.log_path);
     free(in.pid_path);

@@ -56,7 +56,7 @@ static void expand(char **path)
     *path = expanded;
 }
 
-void registry_settings_finish(struct registry_settings *s)
+int registry_settings_finish(struct registry_settings *s, struct errbuf *eb)
 {
     expand(&s->storePathRootDir);
     expand(&s->kvConfigPath);
@@ -64,4 +64,5 @@ void registry_settings_finish(struct registry_settings *s)
     if (s->telnetPort < 0 && s->listenPort > 0)
         s->telnetPort = telnet_default_port((uint16_t)s->listenPort);
     /* listenPort 0 (any free port) with telnetPort -1: any free port, too; 0 alone would mean none. */
+    return telnet_login_check(s->adminUser, s->adminPassword, eb);
 }

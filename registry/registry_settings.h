@@ -80,7 +80,7 @@ struct registry_settings {
 struct setting_def *registry_setting_defs(size_t *n);
 /* Whether UPDATE_NAMESRV_CONFIG (318) may change the setting while the registry runs. */
 bool registry_setting_is_live(struct slice name);
-/* Expands "~" in paths and fills the derived telnetPort. Once, after the settings are complete. */
-void registry_settings_finish(struct registry_settings *s);
+/* Expands "~" in paths, fills the derived telnetPort, checks. Once, after the settings are complete. 0 or ERR_INVAL with the name. */
+int registry_settings_finish(struct registry_settings *s, struct errbuf *eb);
 
 #endif

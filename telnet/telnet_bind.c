@@ -10,6 +10,16 @@ uint16_t telnet_default_port(uint16_t listen_port)
     return (uint16_t)(port == listen_port ? port + 10000 : port);
 }
 
+/* An empty password is not the default, so that the console would be open to all machines; and nobody can type it. */
+int telnet_login_check(const char *user, const char *password, struct errbuf *eb)
+{
+    if (*user != '\0' && *password != '\0')
+        return 0;
+    return errbuf_set(eb, ERR_INVAL,
+                      "%s is empty, so that nobody could log in: give it a value; telnetPort=0 means no console",
+                      *user == '\0' ? "adminUser" : "adminPassword");
+}
+
 static int parse_bind(const char *bind, uint16_t port, struct net_addr *out, struct errbuf *eb)
 {
     char text[300];

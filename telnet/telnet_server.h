@@ -93,6 +93,9 @@ uint16_t telnet_default_port(uint16_t listen_port);
 #define TELNET_DEFAULT_PASSWORD "jmq"
 #define TELNET_BIND_SENTENCE_MAX 320
 
+/* The settings adminUser and adminPassword: 0, or ERR_INVAL naming the one that is empty. Any thread. */
+int telnet_login_check(const char *user, const char *password, struct errbuf *eb);
+
 /* Decides where the console listens, and says it in one sentence for the log.
  * bind:     the setting telnetBind, host without port; empty or NULL: not set, then loopback while `password`
  *           is still the default, else any address. "*" is any address.

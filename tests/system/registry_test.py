@@ -519,6 +519,10 @@ class RegistryTest(unittest.TestCase):
         self.assertIn("cannot listen on 127.0.0.1:%d" % port, stderr)
         self.assertIn("telnetPort=%d" % port, stderr)
 
+    def test_empty_user_and_password_are_refused(self):
+        self.assertIn("adminPassword is empty", self.start_fails(self.folder + "/other", "--adminPassword="))
+        self.assertIn("adminUser is empty", self.start_fails(self.folder + "/other", "--adminUser="))
+
     def start_fails(self, folder, *more):
         out = subprocess.run([PROGRAM, "--listenPort=0", "--bindAddress=127.0.0.1", "--telnetPort=0", f"--storePathRootDir={folder}",
                               f"--logDir={self.folder}/other", *more], capture_output=True, text=True, timeout=WAIT_S, check=False)

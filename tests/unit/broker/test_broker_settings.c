@@ -82,6 +82,8 @@ static void test_broker_settings_bad_combinations_are_named(void **state)
         {"brokerPermission", "5", "brokerPermission=5"},
         {"maxMessageSize", "8388608", "sendBatchBytesMax"},
         {"fastListenPort", "10911", "fastListenPort=10911"},
+        {"adminPassword", "", "adminPassword is empty"},
+        {"adminUser", "", "adminUser is empty"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct errbuf eb = {0};
