@@ -29,6 +29,14 @@ static int split_host_port(struct slice text, struct slice *host, struct slice *
     return 0;
 }
 
+/* inet_aton()'s ways to write an address, which getaddrinfo() takes: 1.2.3 is 1.2.0.3 to them, and 010.1.1.1 is 8.1.1.1.
+ * Whoever writes so has mistyped it. */
+static bool is_mistyped_ipv4(const char *host)
+{
+    struct in_addr loose, strict;
+    return inet_aton(host, &loose) != 0 && inet_pton(AF_INET, host, &strict) != 1;
+}
+
 static void addr_set_port(struct net_addr *a, uint16_t port)
 {
     if (a->sa.sa_family == AF_INET6)
@@ -42,6 +50,8 @@ static int host_lookup(const char *host, struct net_addr *out, struct errbuf *eb
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
+    if (is_mistyped_ipv4(host))
+        return errbuf_set(eb, ERR_INVAL, "'%s' is no IPv4 address: four numbers of 0 to 255 were expected", host);
     int rc = getaddrinfo(host, NULL, &hints, &found);
     if (rc != 0)
         return errbuf_set(eb, ERR_NOTFOUND, "host '%s' is unknown: %s", host,

@@ -23,7 +23,7 @@ struct net_addr {
 #define NET_ADDR_TEXT_MAX 64
 
 /* "host:port" or "[v6]:port"; host may be a name (blocking look-up), empty or "*" (any address, for listening).
- * 0, ERR_INVAL (no port, port out of range) or ERR_NOTFOUND (unknown name). */
+ * 0, ERR_INVAL (no port, port out of range, an IPv4 address of other than four numbers) or ERR_NOTFOUND (unknown name). */
 int net_addr_parse(struct slice text, struct net_addr *out, struct errbuf *eb);
 /* "1.2.3.4:80" / "[::1]:80" into `out` (NET_ADDR_TEXT_MAX bytes); returns out. */
 char *net_addr_format(const struct net_addr *a, char *out);

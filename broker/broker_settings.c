@@ -92,6 +92,12 @@ static void fill_ports(struct broker_settings *s)
         s->haListenPort = s->listenPort < 65535 ? s->listenPort + 1 : 0;
 }
 
+static bool is_any_address(const struct net_addr *a)
+{
+    return a->sa.sa_family == AF_INET ? a->in4.sin_addr.s_addr == htonl(INADDR_ANY)
+                                      : IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
+}
+
 static int check_address(const char *name, const char *value, struct errbuf *eb)
 {
     char text[NET_ADDR_TEXT_MAX * 2];
@@ -99,8 +105,11 @@ static int check_address(const char *name, const char *value, struct errbuf *eb)
     struct errbuf why = {0};
     bool v6 = strchr(value, ':') != NULL && *value != '[';
     snprintf(text, sizeof text, v6 ? "[%.64s]:1" : "%.64s:1", value);
-    if (*value != '\0' && net_addr_parse(slice_str(text), &addr, &why) == 0)
-        return 0;
+    if (*value != '\0' && net_addr_parse(slice_str(text), &addr, &why) == 0) {
+        if (!is_any_address(&addr))
+            return 0;
+        errbuf_format(&why, "it stands for all of this machine's, and others are to be told one");
+    }
     return errbuf_set(eb, ERR_INVAL, "%s=%s is no address: %s", name, value, why.text);
 }
 

@@ -53,6 +53,10 @@ static void test_net_addr_parse_refuses_and_names(void **state)
         {"127.0.0.1:-1", ERR_INVAL, "'-1' is not a port"},
         {"127.0.0.1:x", ERR_INVAL, "'x' is not a port"},
         {"::1:80", ERR_INVAL, "ambiguous"},
+        {"1.2.3:80", ERR_INVAL, "'1.2.3' is no IPv4 address"},
+        {"127.1:80", ERR_INVAL, "'127.1' is no IPv4 address"},
+        {"010.1.1.1:80", ERR_INVAL, "'010.1.1.1' is no IPv4 address"},
+        {"0x7f000001:80", ERR_INVAL, "'0x7f000001' is no IPv4 address"},
         {"no-such-host.invalid:80", ERR_NOTFOUND, "'no-such-host.invalid' is unknown"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

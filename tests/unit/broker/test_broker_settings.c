@@ -83,6 +83,11 @@ static void test_broker_settings_bad_combinations_are_named(void **state)
         {"maxMessageSize", "8388608", "sendBatchBytesMax"},
         {"fastListenPort", "10911", "fastListenPort=10911"},
         {"adminPassword", "", "adminPassword is empty"},
+        {"brokerIP1", "10.1.2", "brokerIP1=10.1.2 is no address: '10.1.2' is no IPv4 address: four numbers"},
+        {"brokerIP2", "010.1.2.3", "brokerIP2=010.1.2.3 is no address"},
+        {"brokerIP1", "0.0.0.0", "brokerIP1=0.0.0.0 is no address"},
+        {"brokerIP1", "*", "brokerIP1=* is no address"},
+        {"brokerIP2", "::", "brokerIP2=:: is no address"},
         {"adminUser", "", "adminUser is empty"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
