@@ -37,7 +37,7 @@ int admin_call_ok(struct cjmq_client *client, const struct admin_request *reques
                   struct command *answer, struct errbuf *eb);
 
 /* As admin_call_ok against the name servers: one after the other, beginning with the one that answered last,
- * until one answers. */
+ * until one answers. When none does, the error names each. */
 int admin_call_namesrv(struct cjmq_client *client, const struct admin_request *request, struct buf *storage,
                        struct command *answer, struct errbuf *eb);
 

@@ -55,6 +55,12 @@ int failure_set(struct cjmq_error *error, int code, int server_code, const char 
     return code;
 }
 
+void failure_add(struct errbuf *all, const struct errbuf *one)
+{
+    size_t len = strlen(all->text);
+    snprintf(all->text + len, sizeof all->text - len, "%s%s", len > 0 ? "; " : "", one->text);
+}
+
 int failure_from_errbuf(struct cjmq_error *error, int err, const struct errbuf *eb, const char *what)
 {
     const char *text = eb != NULL && eb->text[0] != 0 ? eb->text : err_text(err);

@@ -23,6 +23,8 @@
 /* Fills `error` (may be NULL) and returns `code`. */
 int failure_set(struct cjmq_error *error, int code, int server_code, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* Appends a sentence to those in `all`, parted by "; ", cut where it is full. */
+void failure_add(struct errbuf *all, const struct errbuf *one);
 /* From a house error and its text; `what` says what was being done, e.g. "send to topic T". */
 int failure_from_errbuf(struct cjmq_error *error, int err, const struct errbuf *eb, const char *what);
 /* A server's refusal: names request, address, code and the server's remark. Returns CJMQ_ERR_NOTFOUND for 17
@@ -93,6 +95,7 @@ struct route_slot {
     bool gone;                     /* the name servers know no route any more: said once */
     unsigned asked_servers;        /* in this round of asking */
     unsigned asked_index;          /* the name server asked last */
+    struct errbuf *tried;          /* owned; what was wrong with those asked before in this round; NULL: nothing */
     unsigned generation;           /* changes with the route */
     int64_t asked_ms;
     int64_t suspect_until_ms;      /* until then it is asked for every second */

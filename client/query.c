@@ -62,17 +62,23 @@ int admin_call_namesrv(struct cjmq_client *client, const struct admin_request *r
         return errbuf_set(eb, ERR_STATE, "this client uses the broker %s directly and knows no name server",
                           client->direct_broker);
     int rc = ERR_CONNECT;
+    unsigned first = client->namesrv_current;
+    struct errbuf tried = {0};
     for (unsigned n = 0; n < client->namesrv_count; n++) {
-        unsigned index = client->namesrv_current;
+        unsigned index = (first + n) % client->namesrv_count;
         struct admin_request one = *request;
+        struct errbuf why = {0};
         one.addr = client->namesrv[index];
         buf_clear(storage);
-        rc = admin_call_ok(client, &one, storage, answer, eb);
+        rc = admin_call_ok(client, &one, storage, answer, &why);
         if (rc == 0 || rc == ERR_REMOTE || rc == ERR_NOTFOUND || rc == ERR_STATE)
-            return rc;
+            return rc == 0 ? 0 : errbuf_set(eb, rc, "%s", why.text);
+        failure_add(&tried, &why);
         client_namesrv_failed(client, index);
     }
-    return rc;
+    if (client->namesrv_count == 1)
+        return errbuf_set(eb, rc, "%s", tried.text);
+    return errbuf_set(eb, rc, "no name server of %u answers: %.440s", client->namesrv_count, tried.text);
 }
 
 static int namesrv_body(struct cjmq_client *client, const struct admin_request *request, struct buf *json,

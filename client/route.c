@@ -213,6 +213,8 @@ struct route_slot *route_slot_find_or_create(struct cjmq_client *client, struct 
 static void slot_finish(struct route_slot *slot, int err, const struct errbuf *eb)
 {
     struct route_waiter *w = slot->waiters;
+    free(slot->tried);
+    slot->tried = NULL;
     slot->waiters = NULL;
     slot->asking = false;
     while (w != NULL) {
@@ -296,6 +298,8 @@ static void on_route_refused(struct route_slot *slot, const char *addr, const st
     if (unknown && !slot->asking_template && slot->template_topic != NULL) {
         slot->asking_template = true;
         slot->asked_servers = 0;
+        free(slot->tried);
+        slot->tried = NULL;
         route_ask(slot);
         return;
     }
@@ -322,12 +326,16 @@ static void on_route_answer(void *arg, int err, const struct command *answer, co
         on_route_refused(slot, addr, answer);
     } else if (slot->asked_servers < client->namesrv_count) {
         log_warn("name server does not answer, trying the next one: %s", eb->text);
+        if (slot->tried == NULL)
+            slot->tried = mem_zalloc(sizeof *slot->tried);
+        failure_add(slot->tried, eb);
         client_namesrv_failed(client, slot->asked_index);
         route_ask(slot);
     } else {
-        struct errbuf why = {0};
-        errbuf_format(&why, "no name server of %u answers (route of topic %s); last: %s",
-                      client->namesrv_count, slot->topic, eb->text);
+        struct errbuf why = {0}, all = slot->tried != NULL ? *slot->tried : (struct errbuf){0};
+        failure_add(&all, eb);
+        errbuf_format(&why, "no name server of %u answers (route of topic %s): %s", client->namesrv_count, slot->topic,
+                      all.text);
         client_namesrv_failed(client, slot->asked_index);
         slot_finish(slot, err, &why);
     }
@@ -340,8 +348,11 @@ static void route_ask(struct route_slot *slot)
     struct command_out_field fields[] = {FIELD_TEXT("topic", topic),
                                          FIELD_TEXT("acceptStandardJsonOnly", SLICE_LIT("true"))};
     slot->asking = true;
-    slot->asked_servers++;
-    slot->asked_index = client->namesrv_current;
+    /* Each is asked once, whatever other slots find out meanwhile. */
+    if (slot->asked_servers++ == 0)
+        slot->asked_index = client->namesrv_current;
+    else
+        slot->asked_index = (slot->asked_index + 1) % client->namesrv_count;
     slot->asked_ms = reactor_now_ms(client->reactor);
     struct remoting_call call = {
         .addr = client->namesrv[slot->asked_index],
@@ -431,6 +442,7 @@ void route_slots_free(struct cjmq_client *client)
     HASH_ITER(hh, client->slots, s, next) {
         HASH_DEL(client->slots, s);
         client_route_unref(s->route);
+        free(s->tried);
         free(s->topic);
         free(s);
     }

@@ -190,6 +190,15 @@ class Mqadmin(unittest.TestCase):
                                    ("updateTopic", ["-c", "c", "-t", "x"]), ("sendMessage", ["-t", "x", "-p", "x"])):
             self.assertIn(dead, self.fails(command, *arguments, namesrv=dead))
 
+    def test_dead_name_servers_are_all_named_once(self):
+        dead = ["127.0.0.1:%d" % free_port() for _ in range(2)]
+        for command, arguments in (("topicList", []), ("topicRoute", ["-t", "x"]), ("updateTopic", ["-c", "c", "-t", "x"])):
+            said = self.fails(command, *arguments, namesrv=";".join(dead))
+            self.assertIn("no name server of 2 answers: ", said)
+            self.assertEqual([said.count(address) for address in dead], [1, 1], said)
+        done = self.run_tool("sendMessage", "-n", ";".join(dead), "-t", "x", "-p", "x")
+        self.assertEqual([done.stderr.splitlines()[-1].count(address) for address in dead], [1, 1], done.stderr)
+
     # --- topics ---
 
     def test_update_topic_by_cluster_and_by_broker(self):
