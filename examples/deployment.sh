@@ -15,6 +15,8 @@ run=$work/$name
 client=192.168.1.100 # the applications' host
 router=cjmq-$name-router
 gateway=169.254.1.1  # each host's end of its link to the router
+# As it is to be typed: the folder says which processes it stops.
+stop_command="${DEPLOYMENT_DIR:+DEPLOYMENT_DIR='$DEPLOYMENT_DIR' }examples/$name.sh --stop"
 namesrv=
 for host in $registries; do
     namesrv=${namesrv:+$namesrv;}$host:9876
@@ -127,13 +129,25 @@ end_job() { # NAME [SIGNAL]: and waits for its end
     wait "$pid" 2>/dev/null || true
 }
 
-stop_all() {
+stop_jobs() {
     for kind in steady broker registry; do
         for file in "$run/pids/$kind"*; do
-            [ -f "$file" ] && end_job "${file##*/}"
+            [ ! -f "$file" ] || end_job "${file##*/}"
         done
     done
+}
+
+stop_all() {
+    stop_jobs
     remove_hosts
+}
+
+check_empty() { # without its namespace nobody would find a process again
+    for host in $hosts $client; do
+        left=$(ip netns pids "$(namespace_of "$host")" 2>/dev/null | tr '\n' ' ')
+        [ -z "$left" ] || fail "processes that are none of $run still run on $host: ${left% }
+Were they started with another DEPLOYMENT_DIR? Give --stop the same, or end them; the hosts are still there."
+    done
 }
 
 # --- the console ---
@@ -259,14 +273,16 @@ main() {
         --keep) keep=yes ;;
         --stop)
             ip netns list 2>/dev/null | grep -q "^$router" || { echo "Nothing runs."; exit 1; }
-            stop_all
+            stop_jobs
+            check_empty
+            remove_hosts
             echo "Stopped."
             exit 0
             ;;
         *) usage ;;
     esac
     [ $# -le 1 ] || usage
-    ip netns list 2>/dev/null | grep -q "^$router" && fail "it runs already; stop it with: examples/$name.sh --stop"
+    ip netns list 2>/dev/null | grep -q "^$router" && fail "it runs already; stop it with: $stop_command"
     trap '[ -z "$made_hosts" ] || stop_all' EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
@@ -280,7 +296,7 @@ main() {
 Console     ip netns exec $(namespace_of "$slave") telnet 127.0.0.1 10088   (user jmq, password jmq)
 Cluster     ip netns exec $(namespace_of "$client") sh $prefix/bin/mqadmin clusterList -n '$namesrv'
 Logs        $run/ADDRESS/logs/rocketmqlogs
-Stop it     examples/$name.sh --stop
+Stop it     $stop_command
 EOF
         made_hosts=
         exit 0

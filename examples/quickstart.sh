@@ -6,7 +6,8 @@
 #   examples/quickstart.sh --keep    leaves the cluster running and says how to reach and stop it
 #   examples/quickstart.sh --stop    stops what --keep left running
 #
-# Environment: REGISTRY_PORT (9876), BROKER_PORT (50088). The broker also listens on BROKER_PORT - 2, and each has a console.
+# Environment: REGISTRY_PORT (9876), BROKER_PORT (50088). The broker also listens on BROKER_PORT - 2 and, for slaves, on
+#              BROKER_PORT + 1, and each has a console.
 #              QUICKSTART_DIR (build/quickstart), an absolute path: where it builds and where the cluster keeps its files
 set -eu
 
@@ -32,6 +33,9 @@ registry=127.0.0.1:$registry_port
 broker=127.0.0.1:$broker_port
 topic_json='[{"archive":false,"consumers":{"app4Consumer":{}},"groups":["jmq102"],"importance":1,"producers":{"app4Product":{}},"queues":5,"topic":"topic_simple","type":"TOPIC"}]'
 broker_json='[{"alias":"jmq102_m","dataCenter":9,"id":0,"ip":"127.0.0.1","permission":"FULL","port":'$broker_port',"retryType":"DB","syncMode":"SYNCHRONOUS"}]'
+
+# As it is to be typed: the folder says which processes it stops.
+stop_command="${QUICKSTART_DIR:+QUICKSTART_DIR='$QUICKSTART_DIR' }examples/quickstart.sh --stop"
 
 keep=
 case ${1-} in
@@ -75,7 +79,7 @@ trap 'exit 143' TERM
 for file in "$run"/logs/*.pid; do
     [ -f "$file" ] && read -r pid <"$file" || continue
     case $(readlink "/proc/$pid/exe") in
-        "$prefix"/*) fail "an earlier cluster still runs (process $pid); stop it with: examples/quickstart.sh --stop" ;;
+        "$prefix"/*) fail "an earlier cluster still runs (process $pid); stop it with: $stop_command" ;;
     esac
 done
 
@@ -92,21 +96,20 @@ mkdir -p "$work"
 echo "bin/: $(ls "$prefix/bin" | tr '\n' ' ')"
 
 step "3. Start the registry on port $registry_port and a broker on port $broker_port"
+# Before anything starts: the broker opens its port for slaves when it has read the documents, and could only log that it is taken.
+is_free() { expect -c "exit [catch {close [socket -server {} -myaddr 127.0.0.1 $1]}]"; }
+for port in $registry_port $registry_console $broker_port $((broker_port - 2)) $((broker_port + 1)) $broker_console; do
+    is_free "$port" || fail "port $port of 127.0.0.1 is in use.
+Needed are for the registry $registry_port and console $registry_console; for the broker $broker_port, $((broker_port - 2)) and
+$((broker_port + 1)), and console $broker_console. Choose others, for example:
+    REGISTRY_PORT=9786 BROKER_PORT=50188 examples/quickstart.sh"
+done
 rm -rf "$run"
 mkdir -p "$run"
-port_hint() { # FILE
-    grep -q "Address already in use" "$1" || return 0
-    cat >&2 <<EOF
-
-Another program has one of the ports: registry $registry_port and console $registry_console;
-broker $broker_port and $((broker_port - 2)), console $broker_console. Choose others, for example:
-    REGISTRY_PORT=9786 BROKER_PORT=50188 examples/quickstart.sh
-EOF
-}
 wait_for_line() { # FILE TEXT PID
     tries=0
     until grep -q "$2" "$1" 2>/dev/null; do
-        kill -0 "$3" 2>/dev/null || { cat "$1" >&2; port_hint "$1"; fail "the program ended, as it says above"; }
+        kill -0 "$3" 2>/dev/null || { cat "$1" >&2; fail "the program ended, as it says above"; }
         tries=$((tries + 1))
         [ $tries -lt 200 ] || fail "'$2' did not appear in $1 within 10 s"
         sleep 0.05
@@ -186,7 +189,7 @@ Broker      $broker, console: telnet 127.0.0.1 $broker_console (user jmq, passwo
 Programs    $prefix/bin, for example:
             sh '$prefix/bin/mqadmin' clusterList -n $registry
 Logs        $run/logs
-Stop it     examples/quickstart.sh --stop
+Stop it     $stop_command
 EOF
     trap - EXIT
     exit 0

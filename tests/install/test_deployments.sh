@@ -35,11 +35,16 @@ expect_output "All stopped"
 
 expect_status 0 "$tree/examples/two-node.sh" --keep
 expect_output " missing 0,"
+expect_output "DEPLOYMENT_DIR='$DEPLOYMENT_DIR' examples/two-node.sh --stop"
 expect_status 0 ip netns exec cjmq-two-node-192.168.1.100 "$DEPLOYMENT_DIR/install/bin/mqadmin" clusterList -n 10.42.0.141:9876
 expect_output "192.168.1.5:50088"
 expect_output "10.42.0.141:50088"
 expect_status 1 "$tree/examples/two-node.sh"
 expect_output "it runs already"
+# Its processes are not those of another folder: they are left, and so are the hosts, without which nobody would find them.
+expect_status 1 env DEPLOYMENT_DIR="$tmp/other" "$tree/examples/two-node.sh" --stop
+expect_output "another DEPLOYMENT_DIR"
+[ "$(hosts_left two-node)" = 0 ] && fail "--stop with another DEPLOYMENT_DIR removed the hosts"
 expect_status 0 "$tree/examples/two-node.sh" --stop
 [ "$(hosts_left two-node)" = 0 ] || fail "hosts are left: $(ip netns list)"
 for exe in /proc/[0-9]*/exe; do

@@ -28,30 +28,33 @@ expect_output "'5o088'"
 expect_status 1 "$quickstart" --stop
 
 expect_status 0 "$quickstart" --keep
-expect_output "examples/quickstart.sh --stop"
+expect_output "QUICKSTART_DIR='$QUICKSTART_DIR' examples/quickstart.sh --stop"
 listening "$REGISTRY_PORT" || fail "--keep: no registry on port $REGISTRY_PORT"
 listening "$BROKER_PORT" || fail "--keep: no broker on port $BROKER_PORT"
 expect_status 0 "$QUICKSTART_DIR/install/bin/mqadmin" clusterList -n "127.0.0.1:$REGISTRY_PORT"
 expect_output "127.0.0.1:$BROKER_PORT"
 expect_status 1 "$quickstart"
 expect_output "quickstart.sh --stop"
+expect_output "QUICKSTART_DIR='$QUICKSTART_DIR'"
 expect_status 0 "$quickstart" --stop
 listening "$BROKER_PORT" && fail "--stop left the broker running"
 listening "$REGISTRY_PORT" && fail "--stop left the registry running"
 
-# Somebody else has the broker's port: the registry, up by then, must be gone afterwards.
-coproc python3 -c 'import socket, sys
+# Somebody else has one of the broker's ports, its own or the one for slaves: nothing is started.
+for port in "$BROKER_PORT" $((BROKER_PORT + 1)); do
+    coproc python3 -c 'import socket, sys
 s = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 print("listening", flush=True)
-sys.stdin.read()' "$BROKER_PORT"
-read -r _ <&"${COPROC[0]}"
-expect_status 1 "$quickstart"
-expect_output "cannot listen on 127.0.0.1:$BROKER_PORT"
-expect_output "BROKER_PORT="
-listening "$REGISTRY_PORT" && fail "the registry of a quick start that failed still runs"
-holder=$COPROC_PID
-eval "exec ${COPROC[1]}>&-"
-wait "$holder"
+sys.stdin.read()' "$port"
+    read -r _ <&"${COPROC[0]}"
+    expect_status 1 "$quickstart"
+    expect_output "port $port of 127.0.0.1 is in use"
+    expect_output "BROKER_PORT="
+    listening "$REGISTRY_PORT" && fail "the registry of a quick start that failed runs"
+    holder=$COPROC_PID
+    eval "exec ${COPROC[1]}>&-"
+    wait "$holder"
+done
 
 expect_status 0 "$quickstart"
 expect_output "order 2"
