@@ -24,7 +24,7 @@
     I(telnetPort, -1, -1, 65535, "port", "admin console; -1: listenPort % 10000 + 10000, listenPort + 10000 where that is the same; 0: none") \
     S(telnetBind, "", "address of the console; empty: loopback while the password is the default, else all")                  \
     S(adminUser, "jmq", "user of the console and of cluster changes")                                                          \
-    S(adminPassword, "jmq", "its password")                                                                                    \
+    S(adminPassword, "jmq", "password of adminUser")                                                                           \
     TELNET_SETTINGS_TABLE(I)                                                                                                   \
     E(adminRequestsFrom, "any", "any|loopback", "who may change topics, groups, offsets and settings by admin clients (mqadmin)") \
     S(logDir, "~/logs/rocketmqlogs", "folder of broker.log and the pid file")                                                  \
@@ -93,8 +93,8 @@
     I(defaultQueryMaxNum, 32, 1, 1024, "", "most messages of a query by key")                                                  \
     B(rejectTransactionMessage, "false", "refuse transactional messages")                                                      \
     I(transactionTimeOut, 6000, 0, 86400000, "ms", "ask the producer of a transaction that is older than this and has not ended") \
-    I(transactionCheckInterval, 60000, 100, 86400000, "ms", "look for such transactions this often")                          \
-    I(transactionCheckMax, 15, 1, 100000, "", "ask this often, then move the message to TRANS_CHECK_MAX_TIME_TOPIC")           \
+    I(transactionCheckInterval, 60000, 100, 86400000, "ms", "look for transactions older than transactionTimeOut this often") \
+    I(transactionCheckMax, 15, 1, 100000, "", "ask the producer of a transaction so many times, then move the message to TRANS_CHECK_MAX_TIME_TOPIC") \
     I(transactionChecksAtOnce, 16, 1, 1000, "", "half messages in memory to be checked")                                       \
     I(transactionsOpenMax, 200000, 1, 100000000, "", "transactions that wait for their end; more are refused as busy")         \
     B(storeReplyMessageEnable, "true", "store replies of request-reply in CLUSTER_REPLY_TOPIC")                                \
@@ -105,13 +105,13 @@
     S(retryStore, "sqlite:", "database of failed and delayed messages: sqlite:[FILE], postgresql://..., mysql://user:password@host:port/database") \
     I(timerMaxDelaySec, 315360000, 1, 3155760000, "s", "messages cannot be sent for later than this from now")                \
     I(retryRowsMax, 10000000, 0, 1000000000000, "", "messages that wait, beyond which delayed sends are refused; 0: no limit") \
-    I(retryBytesMax, 17179869184, 0, 1125899906842624, "bytes", "the same, of their records")                                  \
-    I(retryRowsPerAppMax, 5000000, 0, 1000000000000, "", "the same, of one app")                                              \
+    I(retryBytesMax, 17179869184, 0, 1125899906842624, "bytes", "size of the messages that wait, beyond which delayed sends are refused; 0: no limit") \
+    I(retryRowsPerAppMax, 5000000, 0, 1000000000000, "", "messages of one app that wait, beyond which its delayed sends are refused; 0: no limit") \
     I(retryRateMax, 0, 0, 10000000, "1/s", "deliveries of messages that waited; 0: no limit")                                  \
-    I(retryRatePerAppMax, 0, 0, 10000000, "1/s", "the same, of one app")                                                      \
+    I(retryRatePerAppMax, 0, 0, 10000000, "1/s", "deliveries of one app's messages that waited; 0: no limit")                 \
     I(retryInFlightBytesMax, 16777216, 65536, 68719476736, "bytes", "memory for messages on their way from the database")     \
     I(retryDeadRowsMax, 1000000, 0, 1000000000000, "", "dead letters shown in the database; 0: all that the log has")          \
-    I(retryDeadKeptHours, 720, 0, 876000, "hours", "the same, by age; 0: for ever")                                           \
+    I(retryDeadKeptHours, 720, 0, 876000, "hours", "dead letters are shown in the database for so long; 0: for ever")         \
     I(retryDatabaseTimeout, 5000, 10, 600000, "ms", "wait for a lock or a server")                                            \
     I(retryRemoteTimeout, 3000, 100, 600000, "ms", "retryType REMOTE: wait this long for the group that is to keep retries, then ask it again") \
     I(retryRemoteRecallRows, 50000, 1000, 10000000, "", "retryType DB: messages kept for other groups that it remembers; after a start it looks for them among so many messages for later") \
@@ -130,7 +130,7 @@
     I(haReconnectInterval, 500, 10, 600000, "ms", "slave: pause before it connects again")                                      \
     I(haSlavesMax, 16, 1, 1000, "", "replication connections at once")                                                          \
     I(slaveSyncInterval, 200, 10, 600000, "ms", "slave: take over topics, groups and consumer offsets of a CJMQ master this often") \
-    I(slaveSyncIntervalPlain, 10000, 100, 600000, "ms", "the same from a RocketMQ master, which sends all of them each time")  \
+    I(slaveSyncIntervalPlain, 10000, 100, 600000, "ms", "slave: take over topics, groups and consumer offsets of a RocketMQ master, which sends all of them each time, this often") \
     I(handoverTimeout, 2000, 0, 600000, "ms", "promotion while both live: the old master and the new one give the log so long to come across") \
     I(groupProbeTimeout, 300, 10, 60000, "ms", "before it accepts writes, a master waits this long for what its group knows of a newer one")
 

@@ -27,7 +27,7 @@
     S(telnetBind, "",                                                                                       \
       "address of the console; empty: loopback while the password is the default, else all")                \
     S(adminUser, "jmq", "user who may change the cluster, by console or from a broker's console")           \
-    S(adminPassword, "jmq", "its password")                                                                 \
+    S(adminPassword, "jmq", "password of adminUser")                                                        \
     TELNET_SETTINGS_TABLE(I)                                                                                \
     S(storePathRootDir, "~/namesrv",                                                                        \
       "folder of registry.db: documents with all versions, KV configuration")                               \

@@ -16,12 +16,12 @@
     I(telnetOutputBytesMax, 1048576, 4096, 1073741824, "bytes", "unsent replies that make a session wait")  \
     I(telnetTypeaheadBytesMax, 65536, 1024, 67108864, "bytes", "input kept while a command is answered")    \
     I(telnetHistoryMax, 100, 0, 10000, "", "commands remembered per console session")                       \
-    I(telnetHistoryBytesMax, 262144, 0, 67108864, "bytes", "their text per session")                        \
+    I(telnetHistoryBytesMax, 262144, 0, 67108864, "bytes", "text of the commands remembered per console session") \
     I(telnetIdleTimeout, 1800000, 0, 86400000, "ms", "console session without input; 0: for ever")          \
     I(telnetLoginTimeout, 120000, 0, 86400000, "ms", "console session without auth; 0: for ever")           \
     I(telnetCallTimeout, 30000, 0, 86400000, "ms", "wait for a console command's reply; 0: for ever")       \
-    I(telnetAuthDelay, 500, 0, 3600000, "ms", "an address's wait after a wrong password; doubles each time") \
-    I(telnetAuthDelayMax, 30000, 0, 3600000, "ms", "up to this")                                            \
+    I(telnetAuthDelay, 500, 0, 3600000, "ms", "an address's wait after a wrong password; doubles with each, up to telnetAuthDelayMax") \
+    I(telnetAuthDelayMax, 30000, 0, 3600000, "ms", "longest wait of an address after wrong passwords")      \
     I(telnetAuthForget, 900000, 0, 86400000, "ms", "address without wrong passwords: forgotten")            \
     I(telnetAuthAddressesMax, 1024, 1, 1000000, "", "addresses with wrong passwords remembered")
 
