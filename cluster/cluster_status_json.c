@@ -21,7 +21,7 @@ static void alive_text(const cJSON *item, char *out, size_t size)
     if (json_member_bool(item, "alive", false))
         snprintf(out, size, "alive");
     else if (heard_ms == 0)
-        snprintf(out, size, "never heard of");
+        snprintf(out, size, "not heard of yet");
     else
         snprintf(out, size, "gone, heard %lld s ago", (long long)((clock_wall_ms() - heard_ms) / 1000));
 }

@@ -52,7 +52,7 @@
  *     {"address":"1.2.3.4:50088","group":"g","role":"MASTER","permission":"FULL","alive":true,
  *      "lastHeartbeat":1700000000000,"source":"document"|"properties","brokerId":0,
  *      "cluster":"DefaultCluster","alias":"g_m","syncMode":"SYNCHRONOUS"}
- *           lastHeartbeat 0: not alive; cluster only when alive; alias, syncMode only from the document.
+ *           lastHeartbeat 0: never heard of since the registry's start; cluster only when alive; alias, syncMode only from the document.
  *
  * CJMQ_DOCUMENT_VERSIONS 7006 broker -> registry
  *   ext     name; before (optional, ms: only versions from before that time)

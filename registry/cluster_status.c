@@ -13,7 +13,7 @@ struct status_row {
     struct broker_place place;
     const char *address;
     const char *cluster; /* NULL: not alive */
-    int64_t heard_wall_ms;
+    int64_t heard_wall_ms; /* 0: never */
     bool alive;
 };
 
@@ -41,6 +41,7 @@ static struct status_row *collect_rows(const struct route_sources *s, unsigned *
             rows[n++] = (struct status_row){
                 .place = {e->group, e->role, e->permission, e->rocketmq_id, e},
                 .address = e->address,
+                .heard_wall_ms = live_table_gone_wall_ms(s->live, slice_str(e->address)),
             };
     }
     qsort(rows, n, sizeof *rows, compare_rows);
@@ -151,8 +152,8 @@ void cluster_status_print_table(const struct route_sources *s, int64_t now_wall_
         table_add(&t, mem_strdup(cluster_permission_word(row->place.permission)));
         table_add(&t, mem_strdup(row->address));
         table_add(&t, mem_strdup(row->alive ? "yes" : "no"));
-        table_add(&t, row->alive ? mem_printf("%" PRId64 " s ago", (now_wall_ms - row->heard_wall_ms) / 1000)
-                                 : mem_strdup("-"));
+        table_add(&t, row->heard_wall_ms != 0 ? mem_printf("%" PRId64 " s ago", (now_wall_ms - row->heard_wall_ms) / 1000)
+                                              : mem_strdup("-"));
         table_add(&t, mem_strdup(row->place.entry != NULL ? "document" : "properties"));
     }
     table_print_and_free(&t, out);

@@ -4,7 +4,7 @@
  * Invariants: 1. Each broker is in exactly one group; a group has at least one broker.   2. Every queue's
  * group exists; a topic has
  *             at least one queue.   3. Two brokers of a group never share a broker id: the later registration
- *             wins. */
+ *             wins.   4. `gone` has none that is alive. */
 #include "registry/live_table.h"
 
 #include "base/mem.h"
@@ -187,9 +187,50 @@ static void group_unlink(struct live_group *g, struct live_broker *b)
     b->group = NULL;
 }
 
+static void gone_free(struct live_table *t, struct live_gone *g)
+{
+    HASH_DEL(t->gone, g);
+    free(g->address);
+    free(g);
+}
+
+static struct live_gone *gone_lookup(const struct live_table *t, struct slice address)
+{
+    struct live_gone *g = NULL;
+    HASH_FIND(hh, t->gone, address.ptr, address.len, g);
+    return g;
+}
+
+int64_t live_table_gone_wall_ms(const struct live_table *t, struct slice address)
+{
+    const struct live_gone *g = gone_lookup(t, address);
+    return g != NULL ? g->heard_wall_ms : 0;
+}
+
+void live_table_forget_gone(struct live_table *t, live_listed_fn is_listed, void *arg)
+{
+    struct live_gone *g, *next;
+    HASH_ITER(hh, t->gone, g, next) {
+        if (is_listed == NULL || !is_listed(arg, slice_str(g->address)))
+            gone_free(t, g);
+    }
+}
+
+/* Takes over the broker's address. */
+static void remember_gone(struct live_table *t, struct live_broker *b)
+{
+    struct live_gone *g = mem_zalloc(sizeof *g);
+    g->address = b->address;
+    g->heard_wall_ms = b->heard_wall_ms;
+    b->address = NULL;
+    HASH_ADD_KEYPTR(hh, t->gone, g->address, strlen(g->address), g);
+}
+
 static void broker_free(struct live_table *t, struct live_broker *b)
 {
     HASH_DEL(t->brokers, b);
+    if (b->listed)
+        remember_gone(t, b);
     free(b->address);
     free(b->ha_address);
     free(b);
@@ -209,6 +250,7 @@ void live_table_fini(struct live_table *t)
     struct live_broker *b, *next;
     HASH_ITER(hh, t->brokers, b, next)
         broker_drop(t, b);
+    live_table_forget_gone(t, NULL, NULL);
     assert(t->groups == NULL && t->topics == NULL);
 }
 
@@ -384,6 +426,9 @@ int live_table_register(struct live_table *t, const struct live_registration *r,
         if (HASH_COUNT(t->brokers) >= r->brokers_max)
             return errbuf_set(eb, ERR_LIMIT, "%u brokers are registered; brokersMax allows no more",
                               r->brokers_max);
+        struct live_gone *gone = gone_lookup(t, r->address);
+        if (gone != NULL)
+            gone_free(t, gone);
         b = mem_zalloc(sizeof *b);
         b->address = slice_dup(r->address);
         HASH_ADD_KEYPTR(hh, t->brokers, b->address, r->address.len, b);

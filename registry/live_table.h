@@ -7,7 +7,8 @@
  *
  * A broker is alive from its registration until it unregisters, its registration's connection closes, or
  * nothing was heard of it for its expiry time. When the last broker of a group goes, the group's queues go
- * with it.
+ * with it. Of a broker that the document lists the table remembers when it was last heard of, so that there are no more
+ * of these than the document has brokers (live_table_forget_gone()).
  * Threads: the registry's reactor. Takes time as argument: tests need no clock. */
 #ifndef CJMQ_REGISTRY_LIVE_TABLE_H
 #define CJMQ_REGISTRY_LIVE_TABLE_H
@@ -59,9 +60,17 @@ struct live_topic {
     UT_hash_handle hh; /* by name */
 };
 
+/* A broker of the document that is not alive any more. */
+struct live_gone {
+    char *address;
+    int64_t heard_wall_ms;
+    UT_hash_handle hh; /* by address */
+};
+
 /* Read freely; changed only by the functions below. */
 struct live_table {
     struct live_broker *brokers;
+    struct live_gone *gone;
     struct live_group *groups;
     struct live_topic *topics;
 };
@@ -102,6 +111,11 @@ struct live_topic *live_table_lookup_topic(const struct live_table *t, struct sl
 /* The id-0 broker of a group, or NULL. */
 struct live_broker *live_group_master(const struct live_group *g);
 void live_broker_heard(struct live_broker *b, int64_t mono_ms, int64_t wall_ms);
+/* When a broker of the document that is not alive was last heard of, wall clock; 0: never. */
+int64_t live_table_gone_wall_ms(const struct live_table *t, struct slice address);
+/* The broker document changed: forgets those that it does not list (NULL: all). */
+typedef bool (*live_listed_fn)(void *arg, struct slice address);
+void live_table_forget_gone(struct live_table *t, live_listed_fn is_listed, void *arg);
 
 /* Called with a broker that is about to be dropped. */
 typedef void (*live_dropped_fn)(void *arg, const struct live_broker *b);

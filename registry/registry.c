@@ -74,13 +74,21 @@ static bool is_alive(void *arg, const char *address)
     return live_table_lookup(&r->live, slice_str(address)) != NULL;
 }
 
+static bool is_listed(void *arg, struct slice address)
+{
+    const struct registry *r = arg;
+    return broker_document_lookup(documents_brokers(r->documents), address) != NULL;
+}
+
 /* Routes first: whoever is told of the change finds them so. */
 static void on_document_changed(void *arg, enum cluster_document which, int64_t version, int64_t time_ms,
                                 struct slice text)
 {
     struct registry *r = arg;
-    if (which == CLUSTER_DOCUMENT_BROKER)
+    if (which == CLUSTER_DOCUMENT_BROKER) {
         live_table_apply_ids(&r->live, id_of_live_broker, r);
+        live_table_forget_gone(&r->live, is_listed, r);
+    }
     registry_push_document(r, which, version, time_ms, text);
 }
 

@@ -352,6 +352,17 @@ class RegistryTest(unittest.TestCase):
         self.assertRegex(table, r"jmq102 +MASTER +FULL +127\.0\.0\.1:50088 +yes +0 s ago +document")
         self.assertRegex(table, r"jmq102 +SLAVE +READ +127\.0\.0\.1:50090 +yes")
 
+    def test_cluster_says_when_a_broker_that_is_gone_was_heard(self):
+        client, broker, c = self.connect(), self.connect(), self.console()
+        c.command("broker set " + BROKER % "FULL")
+        self.assertRegex(c.command("cluster"), r"127\.0\.0\.1:50088 +no +- +document")
+        before = int(time.time() * 1000)
+        register(broker, "127.0.0.1:50088", "jmq102", 0)
+        broker.close()
+        eventually(lambda: not json.loads(client.call(7005)[1])[0]["alive"])
+        self.assertGreaterEqual(json.loads(client.call(7005)[1])[0]["lastHeartbeat"], before)
+        self.assertRegex(c.command("cluster"), r"127\.0\.0\.1:50088 +no +\d+ s ago +document")
+
     # --- promotion ---
 
     def members(self, client, group="jmq102"):

@@ -23,6 +23,37 @@ static void test_live_table_broker_expires_after_its_time(void **state)
     live_table_fini(&t);
 }
 
+static bool is_h1(void *arg, struct slice address)
+{
+    (void)arg;
+    return slice_eq_str(address, "h:1");
+}
+
+static void test_live_table_remembers_when_listed_brokers_were_heard(void **state)
+{
+    (void)state;
+    struct live_table t = {0};
+    unsigned dropped = 0;
+    sample_add(&t, (struct sample_broker){.address = "h:1", .group = "g", .listed = true, .conn = 1, .now_ms = 1000});
+    sample_add(&t, (struct sample_broker){.address = "h:2", .group = "g", .listed = true, .id = 1, .conn = 2, .now_ms = 2000});
+    sample_add(&t, (struct sample_broker){.address = "h:3", .group = "p", .conn = 3, .now_ms = 3000});
+    assert_int_equal(live_table_gone_wall_ms(&t, SLICE_LIT("h:1")), 0);
+    live_broker_heard(live_table_lookup(&t, SLICE_LIT("h:1")), 5000, 5000);
+    live_table_drop_connection(&t, 1, count_dropped, &dropped);
+    live_table_unregister(&t, SLICE_LIT("h:2"));
+    live_table_drop_connection(&t, 3, count_dropped, &dropped);
+    assert_int_equal(live_table_gone_wall_ms(&t, SLICE_LIT("h:1")), 5000);
+    assert_int_equal(live_table_gone_wall_ms(&t, SLICE_LIT("h:2")), 2000);
+    assert_int_equal(live_table_gone_wall_ms(&t, SLICE_LIT("h:3")), 0); /* it is in no document: nothing bounds those */
+    live_table_forget_gone(&t, is_h1, NULL);
+    assert_int_equal(live_table_gone_wall_ms(&t, SLICE_LIT("h:2")), 0);
+    sample_add(&t, (struct sample_broker){.address = "h:1", .group = "g", .listed = true, .conn = 4, .now_ms = 9000});
+    assert_null(t.gone);
+    live_table_drop_connection(&t, 4, count_dropped, &dropped);
+    assert_int_equal(live_table_gone_wall_ms(&t, SLICE_LIT("h:1")), 9000);
+    live_table_fini(&t);
+}
+
 static void test_live_table_closed_connection_drops_only_its_brokers(void **state)
 {
     (void)state;
@@ -209,6 +240,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_live_table_broker_expires_after_its_time),
+        cmocka_unit_test(test_live_table_remembers_when_listed_brokers_were_heard),
         cmocka_unit_test(test_live_table_closed_connection_drops_only_its_brokers),
         cmocka_unit_test(test_live_table_topics_come_from_masters_with_a_new_version),
         cmocka_unit_test(test_live_table_same_version_adds_a_topic_but_changes_none),
