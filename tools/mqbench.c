@@ -16,7 +16,16 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CREATE_WAIT_MS = 40000, CREATE_POLL_MS = 100, TAIL_WAIT_MS = 1000 };
+enum {
+    CREATE_WAIT_MS = 40000,
+    CREATE_POLL_MS = 100,
+    TAIL_WAIT_MS = 1000,
+    /* A run by count repeats what fails: a broker may be away while it starts anew or its slave is promoted. One that has taken
+     * nothing yet is more likely the wrong one. */
+    GIVE_UP_FIRST_MS = 10000,
+    GIVE_UP_MS = 30000,
+    GIVE_UP_FAILURES = 3, /* at least: --timeout may be longer than all this */
+};
 
 /* --- clients --- */
 
@@ -239,12 +248,36 @@ static void wait_until(struct bench *b, int64_t mono_ns)
 
 /* --- the run --- */
 
+/* What a run by count has failed at since its last success. */
+struct failing {
+    int64_t since_ns;
+    uint64_t sends;
+};
+
+/* Whether to give up, which is then said. */
+static bool is_hopeless(const struct bench_options *o, const struct flow *second, const struct flow *total, struct failing *f,
+                        int64_t now_ns)
+{
+    if (second->ok > 0)
+        *f = (struct failing){.since_ns = now_ns};
+    else
+        f->sends += second->errors;
+    int64_t for_ms = (now_ns - f->since_ns) / 1000000;
+    if (f->sends < GIVE_UP_FAILURES || for_ms < (total->ok == 0 ? GIVE_UP_FIRST_MS : GIVE_UP_MS))
+        return false;
+    fprintf(stderr, "mqbench: given up after %llu of %lld messages: no send succeeded for %lld s, %llu failed\n",
+            (unsigned long long)total->ok, (long long)o->count, (long long)(for_ms / 1000), (unsigned long long)f->sends);
+    return true;
+}
+
 static void measure(struct bench *b, struct bench_totals *t)
 {
     const struct bench_options *o = &b->options;
     struct flow *sent = mem_zalloc(sizeof *sent), *received = mem_zalloc(sizeof *received);
     int64_t begin = clock_mono_ns(), last = begin;
     int64_t end = o->duration_s > 0 ? begin + (int64_t)(o->duration_s * 1e9) : INT64_MAX;
+    bool by_count = o->count > 0 && end == INT64_MAX && o->mode != MODE_CONSUME;
+    struct failing failing = {.since_ns = begin};
     process_use_read(0, &t->self_before);
     process_use_read(o->server_pid, &t->server_before);
     for (unsigned second = 1;; second++) {
@@ -258,7 +291,9 @@ static void measure(struct bench *b, struct bench_totals *t)
         if (!o->quiet && (now - last >= 900000000 || second == 1))
             report_progress(o, second, (double)(now - last) * 1e-9, sent, received);
         last = now;
-        if (finished || now >= end)
+        if (!finished && by_count)
+            t->gave_up = is_hopeless(o, sent, &t->sent, &failing, now);
+        if (finished || now >= end || t->gave_up)
             break;
     }
     t->seconds = (double)(last - begin) * 1e-9;
@@ -361,8 +396,8 @@ int main(int argc, char **argv)
         if (b->options.json != NULL)
             rc = report_json(&b->options, t);
     }
-    /* A run in which nothing worked is a failure. */
-    if (rc == 0 && t->sent.ok + t->received.ok == 0)
+    /* A run in which nothing worked is a failure, and so is one that did not do what it was asked for. */
+    if (rc == 0 && (t->gave_up || t->sent.ok + t->received.ok == 0))
         rc = -1;
     free(b);
     free(t);

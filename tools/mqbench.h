@@ -136,6 +136,7 @@ struct bench_totals {
     struct process_use self_before, self_after, server_before, server_after;
     char errors[BENCH_ERRORS_KEPT][512];
     unsigned error_count;
+    bool gave_up; /* before all messages were sent */
 };
 void report_progress(const struct bench_options *o, unsigned second, double seconds, const struct flow *sent,
                      const struct flow *received);

@@ -39,7 +39,7 @@ static const struct option_def defs[] = {
      "generator threads; connections are dealt to them (1)"},
     {'d', "duration", OPTION_REAL, AT(duration_s), 0.1, 1e7, "S",
      "seconds to measure (10; mode consume: until the backlog is consumed)"},
-    {'N', "count", OPTION_NUMBER, AT(count), 1, 9e15, "N", "messages instead of seconds"},
+    {'N', "count", OPTION_NUMBER, AT(count), 1, 9e15, "N", "messages instead of seconds; what fails is sent again, until none succeeds for 30 s (the first: 10 s)"},
     {'r', "rate", OPTION_REAL, AT(rate), 0.01, 1e9, "N",
      "messages a second over all connections (no limit; e2e: 1000)"},
     {'w', "warm-up", OPTION_REAL, AT(warm_up_s), 0, 1e6, "S", "seconds before measuring (0)"},

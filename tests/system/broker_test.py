@@ -554,6 +554,26 @@ class Operation(unittest.TestCase):
             for part in (str(first.port), "listenPort"):
                 self.assertIn(part, text)
 
+    def test_load_generator_gives_up_where_every_send_is_refused(self):
+        with Broker(brokerPermission=4) as broker:
+            command = [os.environ.get("MQBENCH", "mqbench"), "-b", "127.0.0.1:%d" % broker.port, "-t", "tr", "-N", "1"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn("NO_PERMISSION", done.stderr)
+            self.assertRegex(done.stderr, r"given up after 0 of 1 messages: no send succeeded for 1\d s, \d+ failed")
+
+    def test_load_generator_waits_for_a_broker_that_is_away_for_a_moment(self):
+        with Broker() as broker:
+            command = [os.environ.get("MQBENCH", "mqbench"), "-b", "127.0.0.1:%d" % broker.port, "-t", "tr", "-N", "1500", "-r", "500"]
+            bench = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            time.sleep(1)
+            broker.kill()
+            time.sleep(1)
+            broker.start()
+            out, err = bench.communicate(timeout=30)
+            self.assertEqual(bench.returncode, 0, err)
+            self.assertIn("1500 messages", out)
+
     def test_two_brokers_on_one_store_are_refused(self):
         with Broker() as first:
             second = Broker(storePathRootDir=first.folder + "/store")
