@@ -354,6 +354,7 @@ const struct sql_driver cjmq_retry_driver = {
     .row_constraint = ", PRIMARY KEY (broker, id)",
     .table_options = " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
     .dead_index = "(broker, state, due_ms)",
+    .by_id = " FORCE INDEX (PRIMARY)",
     .open = conn_open,
     .close = conn_close,
     .exec = conn_exec,

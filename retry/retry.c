@@ -40,6 +40,7 @@ void retry_options_default(struct retry_options *o)
         .deliver_bytes = INT64_C(4) << 20,
         .forward_ahead_ms = 700,
         .forward_rows = 256,
+        .forward_look_rows = 2048,
         .forward_bytes = INT64_C(1) << 20,
         .torn_bytes = INT64_C(8) << 20,
         .app_turn_rows = 32,
@@ -279,7 +280,8 @@ static void free_options(struct retry_options *o)
 
 int retry_start(struct store *store, const struct retry_options *o, struct retry **out, struct errbuf *eb)
 {
-    assert(o->deliver_rows > 0 && o->deliver_bytes > 0 && o->in_flight_rows > 0 && o->forward_rows > 0 && o->hooks.deliver != NULL);
+    assert(o->deliver_rows > 0 && o->deliver_bytes > 0 && o->in_flight_rows > 0 && o->forward_rows > 0 && o->forward_look_rows > 0 &&
+           o->hooks.deliver != NULL);
     struct retry *r = mem_zalloc(sizeof *r);
     r->store = store;
     copy_options(r, o);

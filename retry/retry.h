@@ -163,6 +163,7 @@ struct retry_options {
     unsigned app_turn_rows;     /* of one app in one turn */
     int64_t forward_ahead_ms;   /* rows due sooner than this from now are not handed on to another group */
     unsigned forward_rows;      /* of one forward(); not 0 */
+    unsigned forward_look_rows; /* waiting rows, delayed ones too, among which they are looked for at once; not 0 */
     int64_t forward_bytes;      /* of their rows, one row at least */
     unsigned in_flight_rows;    /* held in memory; not 0 */
     int64_t in_flight_bytes;

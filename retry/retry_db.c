@@ -29,6 +29,7 @@ struct retry_db {
     char *url;    /* sqlite: path */
     char *name;   /* without a password */
     char *broker;
+    char *sql[SQL_STATEMENTS_MAX]; /* owned: as this driver's database understands them */
     int64_t timeout_ms, cache_kib;
 };
 
@@ -42,11 +43,14 @@ struct retry_db {
 #define SELECT_ROW_SHORT "SELECT " COLUMNS_BUT_BODY "'' FROM retry_message "
 #define SELECT_BRIEF "SELECT id, app, topic, state, due_ms, bytes FROM retry_message "
 #define WAITING "state = 'WAITING'"
+/* In the order of ids a few rows are wanted, of which most that come fit. An index by state would find all that wait, to sort them
+ * for each few: '@' becomes what keeps the database from that. */
+#define BY_ID "@ WHERE broker = ? AND id > ? "
 /* Of one app: its part of the index. Of all: in the order of ids, whatever the state. */
 #define FILTER_REST "AND (? = '' OR topic = ?) AND (? = 0 OR due_ms < ?) "
 #define FILTER_APP "WHERE broker = ? AND state = ? AND app = ? " FILTER_REST
 #define FILTER_STATE "WHERE broker = ? AND state = ? " FILTER_REST
-#define FILTER_ANY "WHERE broker = ? AND (? = '' OR state = ?) " FILTER_REST
+#define FILTER_ANY "@ WHERE broker = ? AND (? = '' OR state = ?) " FILTER_REST
 
 /* X(slot, sql) */
 #define STATEMENTS(X)                                                                                                   \
@@ -64,8 +68,9 @@ struct retry_db {
                          "(due_ms > ? OR id > ?) ORDER BY due_ms, id LIMIT ?")                                            \
     X(ST_NEXT_DUE, "SELECT due_ms FROM retry_message WHERE broker = ? AND " WAITING " AND app = ? AND due_ms >= ? AND "   \
                    "(due_ms > ? OR id > ?) ORDER BY due_ms, id LIMIT 1")                                                  \
-    X(ST_OLDEST, SELECT_ROW "WHERE broker = ? AND id > ? AND id < ? AND " WAITING " ORDER BY id LIMIT ?")                 \
-    X(ST_FAILED, SELECT_ROW "WHERE broker = ? AND id > ? AND " WAITING " AND kind = 'RETRY' AND due_ms > ? ORDER BY id LIMIT ?") \
+    X(ST_OLDEST, SELECT_ROW BY_ID "AND id < ? AND " WAITING " ORDER BY id LIMIT ?")                                       \
+    X(ST_FAILED, SELECT_ROW BY_ID "AND id <= ? AND " WAITING " AND kind = 'RETRY' AND due_ms > ? ORDER BY id LIMIT ?")    \
+    X(ST_NTH_ID, "SELECT id FROM retry_message " BY_ID "ORDER BY id LIMIT 1 OFFSET ?")                                    \
     X(ST_GET, SELECT_ROW "WHERE broker = ? AND id = ?")                                                                  \
     X(ST_GROUPS, "SELECT app, topic, state, count(*), sum(bytes), min(due_ms) FROM retry_message WHERE broker = ? "       \
                  "GROUP BY state, app, topic")                                                                            \
@@ -109,7 +114,7 @@ static int run(struct retry_db *db, enum statement st, const struct sql_value *v
 {
     if (db->conn == NULL)
         return errbuf_set(eb, ERR_STATE, "%s: not connected", db->name);
-    struct sql_statement s = {.slot = st, .sql = statement_sql[st]};
+    struct sql_statement s = {.slot = st, .sql = db->sql[st]};
     return db->driver->run(db->conn, &s, values, count, each, arg, NULL, eb);
 }
 
@@ -195,6 +200,14 @@ static int choose_driver(struct retry_db *db, const struct retry_db_options *o, 
                       "mysql://user:password@host/database", db->name);
 }
 
+static void write_statements(struct retry_db *db)
+{
+    for (int i = 0; i < ST_COUNT_OF; i++) {
+        const char *sql = statement_sql[i], *at = strchr(sql, '@');
+        db->sql[i] = at == NULL ? mem_strdup(sql) : mem_printf("%.*s%s%s", (int)(at - sql), sql, db->driver->by_id, at + 1);
+    }
+}
+
 int retry_db_new(const struct retry_db_options *o, struct retry_db **out, struct errbuf *eb)
 {
     struct retry_db *db = mem_zalloc(sizeof *db);
@@ -202,11 +215,13 @@ int retry_db_new(const struct retry_db_options *o, struct retry_db **out, struct
     db->timeout_ms = o->timeout_ms;
     db->cache_kib = o->cache_kib;
     int rc = choose_driver(db, o, eb);
-    if (rc != 0)
+    if (rc != 0) {
         retry_db_free(db);
-    else
-        *out = db;
-    return rc;
+        return rc;
+    }
+    write_statements(db);
+    *out = db;
+    return 0;
 }
 
 void retry_db_free(struct retry_db *db)
@@ -216,6 +231,8 @@ void retry_db_free(struct retry_db *db)
     retry_db_close(db);
     if (db->module != NULL)
         dlclose(db->module);
+    for (int i = 0; i < ST_COUNT_OF; i++)
+        free(db->sql[i]);
     free(db->url);
     free(db->name);
     free(db->broker);
@@ -225,6 +242,17 @@ void retry_db_free(struct retry_db *db)
 const char *retry_db_name(const struct retry_db *db)
 {
     return db->name;
+}
+
+void retry_db_each_statement(const struct retry_db *db, void (*each)(void *arg, const char *name, const char *sql), void *arg)
+{
+    static const char *const names[] = {
+#define STATEMENT_NAME(slot, sql) #slot,
+        STATEMENTS(STATEMENT_NAME)
+#undef STATEMENT_NAME
+    };
+    for (int i = 0; i < ST_COUNT_OF; i++)
+        each(arg, names[i], db->sql[i]);
 }
 
 /* --- schema --- */
@@ -567,12 +595,23 @@ int retry_db_oldest(struct retry_db *db, int64_t after_id, int64_t below, unsign
     return run(db, ST_OLDEST, v, 4, take_row, &call, eb);
 }
 
-int retry_db_failed_ones(struct retry_db *db, int64_t after_id, int64_t due_ms, unsigned limit, retry_db_row_fn each, void *arg,
-                         struct errbuf *eb)
+int retry_db_failed_ones(struct retry_db *db, int64_t after_id, int64_t last_id, int64_t due_ms, unsigned limit, retry_db_row_fn each,
+                         void *arg, struct errbuf *eb)
 {
     struct row_call call = {each, arg};
-    struct sql_value v[] = {broker_of(db), sql_int(after_id), sql_int(due_ms), sql_int(limit)};
-    return run(db, ST_FAILED, v, 4, take_row, &call, eb);
+    struct sql_value v[] = {broker_of(db), sql_int(after_id), sql_int(last_id), sql_int(due_ms), sql_int(limit)};
+    return run(db, ST_FAILED, v, 5, take_row, &call, eb);
+}
+
+int retry_db_nth_id(struct retry_db *db, int64_t after_id, unsigned n, int64_t *out, struct errbuf *eb)
+{
+    assert(n > 0);
+    int64_t id = INT64_MAX;
+    struct sql_value v[] = {broker_of(db), sql_int(after_id), sql_int(n - 1)};
+    int rc = run(db, ST_NTH_ID, v, 3, take_number, &id, eb);
+    if (rc == 0)
+        *out = id;
+    return rc;
 }
 
 int retry_db_get(struct retry_db *db, int64_t id, retry_db_row_fn each, void *arg, struct errbuf *eb)

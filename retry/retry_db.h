@@ -23,6 +23,8 @@ int retry_db_new(const struct retry_db_options *o, struct retry_db **out, struct
 void retry_db_free(struct retry_db *db);
 /* Url without its password, for logs. */
 const char *retry_db_name(const struct retry_db *db);
+/* For tests: all statements, so that the database can be asked how it goes about them. */
+void retry_db_each_statement(const struct retry_db *db, void (*each)(void *arg, const char *name, const char *sql), void *arg);
 
 /* Connects and makes the tables where they are missing, or brings older ones up. A SQLite file that is damaged is put aside
  * under another name, and a new one made (*rebuilt true, and a warning). ERR_STATE: its schema is newer than this program. */
@@ -75,9 +77,11 @@ int retry_db_next_due(struct retry_db *db, struct slice app, int64_t after_due_m
 /* Waiting rows with after_id < id < below, lowest first. */
 int retry_db_oldest(struct retry_db *db, int64_t after_id, int64_t below, unsigned limit, retry_db_row_fn each, void *arg,
                     struct errbuf *eb);
-/* Of these, failed messages that are due after due_ms. */
-int retry_db_failed_ones(struct retry_db *db, int64_t after_id, int64_t due_ms, unsigned limit, retry_db_row_fn each, void *arg,
-                         struct errbuf *eb);
+/* Waiting failed messages with after_id < id <= last_id that are due after due_ms, lowest first. */
+int retry_db_failed_ones(struct retry_db *db, int64_t after_id, int64_t last_id, int64_t due_ms, unsigned limit, retry_db_row_fn each,
+                         void *arg, struct errbuf *eb);
+/* Id of the n-th row, of any kind, behind after_id; INT64_MAX: there are fewer. Bounds what a statement of many rows does at once. */
+int retry_db_nth_id(struct retry_db *db, int64_t after_id, unsigned n, int64_t *out, struct errbuf *eb);
 int retry_db_get(struct retry_db *db, int64_t id, retry_db_row_fn each, void *arg, struct errbuf *eb);
 /* Per app, topic and state: rows, bytes, first due time. */
 struct retry_group {

@@ -50,6 +50,7 @@ struct out {
     int64_t *torn;               /* owned: rows delivered by an append whose op record is missing */
     unsigned torn_count;
     int64_t roll_after_id, roll_next_ms; /* mono */
+    bool looks_on;               /* for failed messages: there are rows that it has not looked at */
 };
 
 /* See retry_remote.c. */

@@ -620,8 +620,13 @@ int out_collect_failed(struct retry *r, int64_t after_id, int64_t due_ms, struct
         c.bytes_max = r->opt.forward_bytes;
     c.last_id = after_id;
     int64_t all = r->view.phys - 1; /* what comes has a higher id */
-    int rc = c.room == 0 ? 0 : fetched(&c, retry_db_failed_ones(r->db, after_id, due_ms, c.room, collect_row, &c, eb));
-    *last_id = rc == 0 && c.room > 0 && !c.full && c.seen < c.room ? all : c.last_id;
+    int64_t end = all;
+    /* Among many delayed rows there may be no failed one: what is due does not wait until all are looked at. */
+    int rc = c.room == 0 ? 0 : retry_db_nth_id(r->db, after_id, r->opt.forward_look_rows, &end, eb);
+    if (rc == 0 && c.room > 0)
+        rc = fetched(&c, retry_db_failed_ones(r->db, after_id, end, due_ms, c.room, collect_row, &c, eb));
+    r->out.looks_on = rc == 0 && end < all && c.count == 0;
+    *last_id = rc == 0 && c.room > 0 && !c.full && c.seen < c.room ? (end < all ? end : all) : c.last_id;
     *flights = c.flights;
     *count = c.count;
     return rc;
@@ -632,6 +637,7 @@ int out_turn(struct retry *r, struct errbuf *eb)
     if (!r->active || !r->caught_up)
         return 0;
     bool ready;
+    r->out.looks_on = false;
     int rc = remote_turn(r, &ready, eb);
     if (rc != 0 || !ready)
         return rc;
@@ -657,6 +663,8 @@ int64_t out_next_ms(struct retry *r)
     int64_t next = retry_apps_next_due(r->apps), remote = remote_next_ms(r);
     if (remote < next)
         next = remote;
+    if (o->looks_on)
+        next = wall;
     /* Due already, but out of rate or memory: soon. */
     return next <= wall ? wall + 5 : next;
 }

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SQL_DRIVER_VERSION 1
+#define SQL_DRIVER_VERSION 2
 #define SQL_DRIVER_SYMBOL "cjmq_retry_driver"
 enum { SQL_STATEMENTS_MAX = 64, SQL_VALUES_MAX = 40 };
 
@@ -62,6 +62,7 @@ struct sql_driver {
     const char *row_constraint;
     const char *table_options;
     const char *dead_index; /* of dead rows by time. Where it can be, one that no query for waiting rows could take for theirs */
+    const char *by_id;      /* behind the table's name: walk the rows in the order of ids, take no other index */
 
     /* 0; ERR_CONNECT, ERR_STATE (locked), ERR_NOSPC, ERR_IO, ERR_CORRUPT (the file is no database or damaged), ERR_EXISTS (another
      * process has it), ERR_INVAL (url). eb says where and why, also for the calls below, which

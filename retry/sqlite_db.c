@@ -217,6 +217,7 @@ const struct sql_driver sql_driver_sqlite = {
     .row_constraint = "",
     .table_options = "",
     .dead_index = "(broker, due_ms) WHERE state = 'DEAD'",
+    .by_id = " NOT INDEXED",
     .open = conn_open,
     .close = conn_close,
     .exec = conn_exec,
