@@ -24,6 +24,7 @@ enum {
     STEP_PAUSE_MS = 4,     /* between steps, so that what comes meanwhile shares a transaction */
     DB_PAUSE_FIRST_MS = 100,
     DB_PAUSE_MAX_MS = 5000,
+    DB_WELL_MS = 10000,    /* that serves so long without a failure is over its trouble: the next one is told again */
     ALIVE_MS = 1000,
     UPKEEP_MS = 2000,
     PRUNE_MS = 60000,
@@ -68,7 +69,7 @@ static void set_db_error(struct retry *r, const struct errbuf *why)
     atomic_store(&r->is_up, why == NULL);
 }
 
-void retry_db_failed(struct retry *r, const struct errbuf *why)
+static void db_down(struct retry *r, const struct errbuf *why, bool warn)
 {
     retry_db_rollback(r->db);
     retry_db_close(r->db);
@@ -76,11 +77,17 @@ void retry_db_failed(struct retry *r, const struct errbuf *why)
                      : 2 * r->db_pause_ms > DB_PAUSE_MAX_MS ? DB_PAUSE_MAX_MS : 2 * r->db_pause_ms;
     r->db_try_ms = clock_mono_ms() + r->db_pause_ms;
     set_db_error(r, why);
-    if (!r->db_warned)
+    if (warn && !r->db_warned)
         log_warn("retry database is not available database=%s why=\"%s\" effect=\"failed and delayed messages wait in the log, "
                  "nothing is lost\" cure=\"give it space, or start it; it is tried again every %d ms at most\"",
                  retry_db_name(r->db), why->text, (int)DB_PAUSE_MAX_MS);
-    r->db_warned = true;
+    r->db_warned = r->db_warned || warn;
+}
+
+/* A damaged database is told of when it is put aside. */
+void retry_db_failed(struct retry *r, const struct errbuf *why)
+{
+    db_down(r, why, !retry_db_is_damaged(r->db));
 }
 
 static void db_open(struct retry *r)
@@ -90,17 +97,25 @@ static void db_open(struct retry *r)
     if (retry_db_is_open(r->db) || clock_mono_ms() < r->db_try_ms)
         return;
     int64_t began = clock_mono_ms();
-    int rc = retry_db_open(r->db, &rebuilt, &eb);
-    if (rc == 0)
-        rc = view_load(r, &eb);
-    if (rc != 0) {
+    if (retry_db_open(r->db, &rebuilt, &eb) != 0) {
+        db_down(r, &eb, true);
+        return;
+    }
+    if (view_load(r, &eb) != 0) {
         retry_db_failed(r, &eb);
         return;
     }
     log_info("retry database is open database=%s rows=%" PRId64 " dead=%" PRId64 " apps=%u ms=%" PRId64, retry_db_name(r->db),
              atomic_load(&r->rows), atomic_load(&r->dead), retry_apps_count(r->apps), clock_mono_ms() - began);
-    r->db_warned = false;
+    r->db_well_ms = clock_mono_ms() + DB_WELL_MS;
     set_db_error(r, NULL);
+}
+
+/* Opening says little: what is wrong with it may come in the next round, and in each after the next opening. */
+static void db_is_well(struct retry *r)
+{
+    r->db_pause_ms = 0;
+    r->db_warned = false;
 }
 
 static void check_alive(struct retry *r)
@@ -202,10 +217,10 @@ static int64_t do_round(struct retry *r)
             rc = out_turn(r, &eb);
         if (rc == 0)
             rc = upkeep(r, &eb);
-        if (rc == 0)
-            r->db_pause_ms = 0;
-        else
+        if (rc != 0)
             retry_db_failed(r, &eb);
+        else if (clock_mono_ms() >= r->db_well_ms)
+            db_is_well(r);
     }
     jobs_run(r);
     publish(r);

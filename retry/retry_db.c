@@ -31,6 +31,8 @@ struct retry_db {
     char *broker;
     char *sql[SQL_STATEMENTS_MAX]; /* owned: as this driver's database understands them */
     int64_t timeout_ms, cache_kib;
+    bool damaged;         /* met while it was in use: the next opening puts the file aside */
+    struct errbuf damage; /* how that showed */
 };
 
 /* --- statements --- */
@@ -109,13 +111,24 @@ static const char *const statement_sql[] = {
 #undef STATEMENT_SQL
 };
 
+/* Damage shows where it is read, which may be long after the opening. */
+static int noted(struct retry_db *db, int rc, const struct errbuf *eb)
+{
+    if (rc == ERR_CORRUPT && !db->damaged) {
+        db->damaged = true;
+        if (eb != NULL)
+            db->damage = *eb;
+    }
+    return rc;
+}
+
 static int run(struct retry_db *db, enum statement st, const struct sql_value *values, unsigned count, sql_row_fn each,
                void *arg, struct errbuf *eb)
 {
     if (db->conn == NULL)
         return errbuf_set(eb, ERR_STATE, "%s: not connected", db->name);
     struct sql_statement s = {.slot = st, .sql = db->sql[st]};
-    return db->driver->run(db->conn, &s, values, count, each, arg, NULL, eb);
+    return noted(db, db->driver->run(db->conn, &s, values, count, each, arg, NULL, eb), eb);
 }
 
 static struct sql_value broker_of(const struct retry_db *db)
@@ -370,10 +383,16 @@ int retry_db_open(struct retry_db *db, bool *rebuilt, struct errbuf *eb)
     assert(db->conn == NULL);
     struct errbuf why = {{0}};
     *rebuilt = false;
-    int rc = try_open(db, &why);
+    int rc = try_open(db, &why); /* also of a damaged one: nobody else has it */
+    if (rc == 0 && db->damaged) {
+        retry_db_close(db);
+        rc = ERR_CORRUPT;
+        why = db->damage;
+    }
     if (rc == ERR_CORRUPT && db->driver == &sql_driver_sqlite) {
         rc = put_aside(db, &why);
         if (rc == 0) {
+            db->damaged = false;
             log_warn("retry database is damaged why=\"%s\" then=\"it was put aside, a new one is built from the log\"", why.text);
             *rebuilt = true;
             rc = try_open(db, &why);
@@ -396,6 +415,11 @@ bool retry_db_is_open(const struct retry_db *db)
     return db->conn != NULL;
 }
 
+bool retry_db_is_damaged(const struct retry_db *db)
+{
+    return db->damaged;
+}
+
 bool retry_db_alive(struct retry_db *db)
 {
     return db->conn != NULL && db->driver->alive(db->conn);
@@ -407,12 +431,12 @@ int retry_db_begin(struct retry_db *db, struct errbuf *eb)
 {
     if (db->conn == NULL)
         return errbuf_set(eb, ERR_STATE, "%s: not connected", db->name);
-    return db->driver->exec(db->conn, db->driver == &sql_driver_sqlite ? "BEGIN IMMEDIATE" : "BEGIN", eb);
+    return noted(db, db->driver->exec(db->conn, db->driver == &sql_driver_sqlite ? "BEGIN IMMEDIATE" : "BEGIN", eb), eb);
 }
 
 int retry_db_commit(struct retry_db *db, struct errbuf *eb)
 {
-    return db->driver->exec(db->conn, "COMMIT", eb);
+    return noted(db, db->driver->exec(db->conn, "COMMIT", eb), eb);
 }
 
 void retry_db_rollback(struct retry_db *db)

@@ -26,11 +26,13 @@ const char *retry_db_name(const struct retry_db *db);
 /* For tests: all statements, so that the database can be asked how it goes about them. */
 void retry_db_each_statement(const struct retry_db *db, void (*each)(void *arg, const char *name, const char *sql), void *arg);
 
-/* Connects and makes the tables where they are missing, or brings older ones up. A SQLite file that is damaged is put aside
- * under another name, and a new one made (*rebuilt true, and a warning). ERR_STATE: its schema is newer than this program. */
+/* Connects and makes the tables where they are missing, or brings older ones up. A SQLite file that is damaged, or
+ * turned out to be in a call before, is put aside under another name, and a new one made (*rebuilt true, and a warning). ERR_STATE: its schema is newer than this program. */
 int retry_db_open(struct retry_db *db, bool *rebuilt, struct errbuf *eb);
 void retry_db_close(struct retry_db *db);
 bool retry_db_is_open(const struct retry_db *db);
+/* A call met damage: the next opening builds the file anew. */
+bool retry_db_is_damaged(const struct retry_db *db);
 /* False: others see another database than this connection (the file was deleted). */
 bool retry_db_alive(struct retry_db *db);
 

@@ -91,7 +91,7 @@ struct retry {
     bool active;
     int64_t active_end;   /* the log's end when it became active, or its torn append was told to be done */
     bool caught_up;       /* view.phys reached it, and knows of what a torn append left */
-    int64_t db_try_ms, db_pause_ms, alive_ms, prune_ms, offsets_ms; /* mono */
+    int64_t db_try_ms, db_pause_ms, db_well_ms, alive_ms, prune_ms, offsets_ms; /* mono */
     bool db_warned;
     bool offsets_stale;
     int64_t skip[RETRY_LEVELS_MAX]; /* delivered by another program below it */
@@ -128,7 +128,7 @@ struct answer {
 };
 
 /* --- retry.c --- */
-/* Something failed in the database: rolls back, disconnects, warns once, and tries again later. */
+/* Something failed in the database: rolls back, disconnects, warns once, and tries again later; builds anew what is damaged. */
 void retry_db_failed(struct retry *r, const struct errbuf *why);
 
 /* --- retry_view.c --- */

@@ -2,6 +2,7 @@
 #include "retry_fixture.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,6 +79,116 @@ static void test_retry_damaged_database_is_put_aside(void **state)
         abort();
     assert_int_equal(system(path), 0);
     free(path);
+}
+
+/* Zeroes the page where a table or index begins, of the file that nobody has open. */
+static void damage(const char *name)
+{
+    char *path = NULL, *command = NULL, zeros[4096] = {0};
+    long page = 0;
+    if (asprintf(&path, "%s/retry/retry.db", b->dir) < 0 ||
+        asprintf(&command, "sqlite3 %s \"PRAGMA wal_checkpoint(TRUNCATE); SELECT 'page ' || rootpage FROM sqlite_master WHERE name='%s'\" "
+                 "| sed -n 's/^page //p'", path, name) < 0)
+        abort();
+    FILE *shell = popen(command, "r");
+    assert_non_null(shell);
+    assert_int_equal(fscanf(shell, "%ld", &page), 1);
+    pclose(shell);
+    fixture_write_file(path, (page - 1) * (int64_t)sizeof zeros, zeros, sizeof zeros);
+    free(command);
+    free(path);
+}
+
+static int64_t log_lines(const char *what)
+{
+    char *command = NULL;
+    long lines = -1;
+    if (asprintf(&command, "grep -c '%s' %s/broker.log", what, b->dir) < 0)
+        abort();
+    FILE *shell = popen(command, "r");
+    assert_int_equal(fscanf(shell, "%ld", &lines), 1);
+    pclose(shell);
+    free(command);
+    return lines;
+}
+
+static void log_to_file(void)
+{
+    char *path = NULL;
+    if (asprintf(&path, "%s/broker.log", b->dir) < 0)
+        abort();
+    assert_int_equal(log_open(&(struct log_options){.path = path, .level = LOG_INFO}, NULL), 0);
+    free(path);
+}
+
+static void test_retry_damage_met_in_use_is_put_aside_and_built_anew(void **state)
+{
+    (void)state;
+    fake_only_sqlite(b);
+    log_to_file();
+    static const char *const where[] = {"retry_message", "retry_message_app", "retry_message_level", "retry_message_dead",
+                                        "retry_position", "sqlite_autoindex_retry_position_1"};
+    enum { PLACES = sizeof where / sizeof where[0], ROWS = 200 };
+    int64_t ms = 0;
+    for (int i = 0; i < PLACES; i++) {
+        fake_start(b, true);
+        for (int n = 0; n < ROWS; n++)
+            fake_put_timer(b, "Orders", "shop", n, (i + 1) * 1000000);
+        fake_put_dead(b, "shop", "Orders", i);
+        fake_wait_waiting(b, ROWS);
+        fake_wait_settled(b);
+        fake_stop(b);
+        damage(where[i]);
+        fake_start(b, true);
+        struct retry_stats s = {0};
+        for (ms = (i + 1) * 1000000; s.waiting_rows != 0 || fake_queue_count(b, "Orders", 0) != (i + 1) * ROWS; usleep(2000)) {
+            fake_clock(b, ms += 10);
+            retry_stats(b->retry, &s);
+            if (ms > (i + 1) * 1000000 + 30000)
+                fail_msg("%s: %s", where[i], s.database_error.text);
+        }
+        fake_wait_settled(b);
+        fake_wait_dead(b, i + 1);
+        fake_stop(b);
+        assert_int_equal(log_lines("retry database is damaged"), i + 1);
+    }
+    assert_int_equal(log_lines("not available"), 0);
+    log_close();
+}
+
+static void sql(const char *text)
+{
+    char *command = NULL;
+    if (asprintf(&command, "sqlite3 -cmd '.timeout 5000' %s/retry/retry.db '%s'", b->dir, text) < 0)
+        abort();
+    assert_int_equal(system(command), 0);
+    free(command);
+}
+
+static void test_retry_database_that_opens_and_fails_is_told_of_once(void **state)
+{
+    (void)state;
+    fake_only_sqlite(b);
+    log_to_file();
+    fake_start(b, true);
+    fake_put_timer(b, "Orders", "shop", 1, 1000000);
+    fake_wait_waiting(b, 1);
+    sql("CREATE TRIGGER trouble BEFORE INSERT ON retry_message BEGIN INSERT INTO no_such_table VALUES (1); END");
+    fake_put_timer(b, "Orders", "shop", 2, 1000000);
+    int64_t ms = 0;
+    for (int i = 0; log_lines("retry database is open") < 5; i++) {
+        fake_clock(b, ms += 50);
+        assert_true(i < 2000);
+    }
+    assert_int_equal(log_lines("not available"), 1);
+    sql("DROP TRIGGER trouble");
+    struct retry_stats s = {0};
+    for (; s.waiting_rows != 2 || !s.database_up; usleep(2000)) {
+        fake_clock(b, ms += 50);
+        retry_stats(b->retry, &s);
+        assert_true(ms < 900000);
+    }
+    log_close();
 }
 
 static void test_retry_tables_changed_by_hand_are_built_anew(void **state)
@@ -229,6 +340,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(test_retry_deleted_database_is_built_anew),
         TEST(test_retry_damaged_database_is_put_aside),
+        TEST(test_retry_damage_met_in_use_is_put_aside_and_built_anew),
+        TEST(test_retry_database_that_opens_and_fails_is_told_of_once),
         TEST(test_retry_tables_changed_by_hand_are_built_anew),
         TEST(test_retry_locked_database_delays_and_recovers),
         TEST(test_retry_server_stopped_and_started_again_loses_nothing),
