@@ -194,29 +194,39 @@ static void publish(struct retry *r)
     atomic_store(&r->is_caught_up, r->caught_up);
 }
 
+/* What needs the database. *more: there is more to do now. 0 or ERR_* (database). */
+static int work(struct retry *r, bool *more, struct errbuf *eb)
+{
+    if (r->view.clearing) {
+        *more = true;
+        return view_clear(r, eb);
+    }
+    int rc = view_step(r, more, eb);
+    if (rc != 0 || r->view.clearing)
+        return rc;
+    if (!r->caught_up && !*more && r->view.phys >= r->active_end && !out_torn_open(r))
+        r->caught_up = true;
+    bool skips = false;
+    if (r->skip_pending) {
+        rc = view_skip(r, &skips, eb);
+        r->skip_pending = rc != 0 || skips;
+        *more |= skips;
+    }
+    if (rc == 0 && !skips)
+        rc = out_turn(r, eb);
+    return rc != 0 ? rc : upkeep(r, eb);
+}
+
 /* Returns when to come again, wall clock ms from now. */
 static int64_t do_round(struct retry *r)
 {
     struct errbuf eb = {{0}};
     bool more = false;
-    int rc = 0;
     db_open(r);
     check_alive(r);
     out_torn(r);
     if (retry_db_is_open(r->db)) {
-        rc = view_step(r, &more, &eb);
-        if (rc == 0 && !r->caught_up && !more && r->view.phys >= r->active_end && !out_torn_open(r))
-            r->caught_up = true;
-        bool skips = false;
-        if (rc == 0 && r->skip_pending) {
-            rc = view_skip(r, &skips, &eb);
-            r->skip_pending = rc != 0 || skips;
-            more |= skips;
-        }
-        if (rc == 0 && !skips)
-            rc = out_turn(r, &eb);
-        if (rc == 0)
-            rc = upkeep(r, &eb);
+        int rc = work(r, &more, &eb);
         if (rc != 0)
             retry_db_failed(r, &eb);
         else if (clock_mono_ms() >= r->db_well_ms)
@@ -341,9 +351,12 @@ void retry_settle(struct retry *r)
 {
     struct errbuf eb = {{0}};
     bool more = true;
-    int rc = retry_db_is_open(r->db) ? 0 : ERR_STATE;
-    while (rc == 0 && more)
+    int rc = retry_db_is_open(r->db) && !r->view.clearing ? 0 : ERR_STATE;
+    while (rc == 0 && more) {
         rc = view_step(r, &more, &eb);
+        if (r->view.clearing) /* the next start goes on with it: it may take minutes */
+            rc = ERR_STATE;
+    }
     if (rc == 0)
         rc = view_offsets(r, &eb);
     if (rc != 0 && rc != ERR_STATE)

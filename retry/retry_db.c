@@ -90,7 +90,7 @@ struct retry_db {
                         "VALUES (?, ?, ?, ?, ?, ?, ?)")                                                                   \
     X(ST_CHANGE_DELETE, "DELETE FROM retry_change WHERE broker = ? AND op_id = ?")                                        \
     X(ST_VERSION, "SELECT version FROM retry_schema")                                                                    \
-    X(ST_CLEAR_MESSAGES, "DELETE FROM retry_message WHERE broker = ?")                                                    \
+    X(ST_CLEAR_MESSAGES, "DELETE FROM retry_message " BY_ID "AND id <= ?")                                                \
     X(ST_CLEAR_PLACES, "DELETE FROM retry_position WHERE broker = ?")                                                     \
     X(ST_CLEAR_CHANGES, "DELETE FROM retry_change WHERE broker = ?")                                                      \
     X(ST_ADOPT_MESSAGES, "UPDATE retry_message SET broker = ? WHERE broker <> ?")                                         \
@@ -217,7 +217,9 @@ static void write_statements(struct retry_db *db)
 {
     for (int i = 0; i < ST_COUNT_OF; i++) {
         const char *sql = statement_sql[i], *at = strchr(sql, '@');
-        db->sql[i] = at == NULL ? mem_strdup(sql) : mem_printf("%.*s%s%s", (int)(at - sql), sql, db->driver->by_id, at + 1);
+        bool takes_hint = sql[0] == 'S' || db->driver == &sql_driver_sqlite; /* MariaDB's DELETE does not, nor needs one */
+        db->sql[i] = at == NULL ? mem_strdup(sql)
+                     : mem_printf("%.*s%s%s", (int)(at - sql), sql, takes_hint ? db->driver->by_id : "", at + 1);
     }
 }
 
@@ -446,13 +448,22 @@ void retry_db_rollback(struct retry_db *db)
         (void)db->driver->exec(db->conn, "ROLLBACK", &ignored);
 }
 
-int retry_db_clear(struct retry_db *db, struct errbuf *eb)
+int retry_db_clear_places(struct retry_db *db, struct errbuf *eb)
 {
-    int rc = run_for_broker(db, ST_CLEAR_MESSAGES, eb);
+    return run_for_broker(db, ST_CLEAR_PLACES, eb);
+}
+
+int retry_db_clear_rows(struct retry_db *db, int64_t after_id, unsigned rows, int64_t *last_id, struct errbuf *eb)
+{
+    int64_t last = INT64_MAX;
+    int rc = rows == 0 ? 0 : retry_db_nth_id(db, after_id, rows, &last, eb);
+    struct sql_value v[] = {broker_of(db), sql_int(after_id), sql_int(last)};
     if (rc == 0)
-        rc = run_for_broker(db, ST_CLEAR_PLACES, eb);
-    if (rc == 0)
+        rc = run(db, ST_CLEAR_MESSAGES, v, 3, NULL, NULL, eb);
+    if (rc == 0 && last == INT64_MAX)
         rc = run_for_broker(db, ST_CLEAR_CHANGES, eb);
+    if (rc == 0)
+        *last_id = last;
     return rc;
 }
 

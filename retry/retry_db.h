@@ -39,8 +39,10 @@ bool retry_db_alive(struct retry_db *db);
 int retry_db_begin(struct retry_db *db, struct errbuf *eb);
 int retry_db_commit(struct retry_db *db, struct errbuf *eb);
 void retry_db_rollback(struct retry_db *db);
-/* Removes all that this broker has. */
-int retry_db_clear(struct retry_db *db, struct errbuf *eb);
+/* Remove all that this broker has: the places, then, in portions, the first `rows` rows behind after_id (0: all), up to *last_id;
+ * with the last portion, *last_id INT64_MAX, operators' changes, too. */
+int retry_db_clear_places(struct retry_db *db, struct errbuf *eb);
+int retry_db_clear_rows(struct retry_db *db, int64_t after_id, unsigned rows, int64_t *last_id, struct errbuf *eb);
 
 /* --- places --- */
 struct retry_place {

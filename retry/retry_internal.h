@@ -32,6 +32,8 @@ struct view {
     unsigned listed;      /* during the listing */
     unsigned steps_unlisted;
     int64_t phys;         /* all internal records below it are in the view */
+    bool clearing;        /* it begins anew: rows are there still, and nothing is read before they are gone */
+    int64_t cleared_id;   /* up to here they are */
     int64_t away_phys, away_saved; /* the op record that says which rows are away, and nothing says yet what became of it; -1: none */
     struct retry_row_memory memory;
 };
@@ -137,8 +139,10 @@ void view_fini(struct view *v);
 /* After the database was opened: reads places and counts, and checks that the log is the one they come from; begins anew where it
  * is not. 0 or ERR_*. */
 int view_load(struct retry *r, struct errbuf *eb);
-/* One transaction. *more: there is more to read now. 0 or ERR_* (database). */
+/* One transaction; not while view.clearing, which it may begin. *more: there is more to read now. 0 or ERR_* (database). */
 int view_step(struct retry *r, bool *more, struct errbuf *eb);
+/* While view.clearing: removes the next rows. 0 or ERR_* (database). */
+int view_clear(struct retry *r, struct errbuf *eb);
 /* Removes rows that another program delivered, a bounded number; *more: there are others. */
 int view_skip(struct retry *r, bool *more, struct errbuf *eb);
 /* Removes dead rows beyond the bounds. */

@@ -68,7 +68,7 @@ struct step {
 
 void view_init(struct view *v)
 {
-    *v = (struct view){.away_phys = -1, .away_saved = -1};
+    *v = (struct view){.cleared_id = -1, .away_phys = -1, .away_saved = -1};
 }
 
 static void source_release(struct view_source *s)
@@ -591,16 +591,35 @@ static void forget_all(struct retry *r)
     atomic_store(&r->dead, 0);
 }
 
+/* Millions of rows leave in portions, in view_clear(): a database server takes minutes for them, longer than anybody waits for one
+ * statement, and the thread has to stop when told. The places leave before all rows: without places whoever opens the database
+ * begins anew, too. */
 static int begin_anew(struct retry *r, struct errbuf *eb)
 {
     int rc = retry_db_begin(r->db, eb);
     if (rc == 0)
-        rc = retry_db_clear(r->db, eb);
+        rc = retry_db_clear_places(r->db, eb);
     if (rc == 0)
         rc = retry_db_commit(r->db, eb);
     if (rc == 0) {
         forget_all(r);
         out_forget(r);
+        r->view.clearing = true;
+    }
+    return rc;
+}
+
+int view_clear(struct retry *r, struct errbuf *eb)
+{
+    int64_t last = -1;
+    int rc = retry_db_begin(r->db, eb);
+    if (rc == 0)
+        rc = retry_db_clear_rows(r->db, r->view.cleared_id, r->opt.step_records, &last, eb);
+    if (rc == 0)
+        rc = retry_db_commit(r->db, eb);
+    if (rc == 0) {
+        r->view.cleared_id = last;
+        r->view.clearing = last != INT64_MAX;
     }
     return rc;
 }

@@ -35,10 +35,19 @@ static int teardown(void **state)
     return 0;
 }
 
+static struct retry_db *new_db(void)
+{
+    struct retry_db_options o = {.url = b->options.url, .dir = b->options.dir, .module_dir = b->options.module_dir,
+                                 .broker = b->options.broker, .timeout_ms = b->options.database_timeout_ms};
+    struct retry_db *db;
+    assert_int_equal(retry_db_new(&o, &db, NULL), 0);
+    return db;
+}
+
 /* SQLite's plan must go along the table, which lies in the order of ids, and sort nothing. */
 static void check_plan(void *arg, const char *name, const char *sql)
 {
-    static const char *const by_id[] = {"ST_OLDEST", "ST_FAILED", "ST_NTH_ID", "ST_LIST_ANY"};
+    static const char *const by_id[] = {"ST_OLDEST", "ST_FAILED", "ST_NTH_ID", "ST_LIST_ANY", "ST_CLEAR_MESSAGES"};
     bool concerned = false;
     for (size_t i = 0; i < sizeof by_id / sizeof by_id[0]; i++)
         concerned = concerned || strcmp(name, by_id[i]) == 0;
@@ -65,12 +74,10 @@ static void test_scale_rows_in_the_order_of_ids_are_not_sorted(void **state)
     fake_start(b, true);
     fake_put_timer(b, "Orders", "shop", 1, LATER);
     fake_wait_waiting(b, 1);
-    struct retry_db_options o = {.url = b->options.url, .dir = b->options.dir, .broker = b->options.broker};
-    struct retry_db *db;
+    struct retry_db *db = new_db();
     int checked = 0;
-    assert_int_equal(retry_db_new(&o, &db, NULL), 0);
     retry_db_each_statement(db, check_plan, &checked);
-    assert_int_equal(checked, 4);
+    assert_int_equal(checked, 5);
     retry_db_free(db);
 }
 
@@ -94,12 +101,75 @@ static void test_scale_failed_ones_among_many_delayed_are_found_soon(void **stat
     fake_wait_settled(b);
 }
 
+static int count_group(void *arg, const struct retry_group *g)
+{
+    *(int64_t *)arg += g->rows;
+    return 0;
+}
+
+static int64_t rows_of(struct retry_db *db)
+{
+    int64_t rows = 0;
+    assert_int_equal(retry_db_groups(db, count_group, &rows, NULL), 0);
+    return rows;
+}
+
+static void test_scale_building_anew_stops_at_once_and_is_gone_on_with(void **state)
+{
+    (void)state;
+    enum { ROWS = 2500 };
+    static int numbers[ROWS];
+    static bool seen[ROWS];
+    bool rebuilt;
+    for (int i = 0; i < ROWS; i++)
+        fake_put_timer(b, "Orders", "shop", i, 1000);
+    fake_start(b, true);
+    fake_wait_waiting(b, ROWS);
+    fake_wait_settled(b);
+    fake_stop(b);
+    struct retry_db *db = new_db();
+    assert_int_equal(retry_db_open(db, &rebuilt, NULL), 0);
+    assert_int_equal(rows_of(db), ROWS);
+    assert_int_equal(retry_db_begin(db, NULL), 0);
+    assert_int_equal(retry_db_clear_places(db, NULL), 0); /* rows without a place to go on from are cleared away */
+    assert_int_equal(retry_db_commit(db, NULL), 0);
+    retry_db_close(db);
+    b->options.step_records = 1;
+    fake_start(b, true);
+    fake_wait_database(b, true);
+    struct retry_stats s;
+    retry_stats(b->retry, &s);
+    assert_false(s.caught_up);
+    fake_stop(b);
+    assert_int_equal(retry_db_open(db, &rebuilt, NULL), 0);
+    assert_in_range(rows_of(db), 1, ROWS); /* the rest is the next start's */
+    int64_t last;
+    assert_int_equal(retry_db_begin(db, NULL), 0);
+    assert_int_equal(retry_db_clear_rows(db, -1, 10, &last, NULL), 0); /* a crash between portions */
+    assert_int_equal(retry_db_commit(db, NULL), 0);
+    assert_true(last < INT64_MAX);
+    retry_db_free(db);
+    b->options.step_records = 1000;
+    fake_start(b, true);
+    fake_wait_caught_up(b);
+    fake_wait_waiting(b, ROWS);
+    fake_clock(b, 1000);
+    fake_wait_count(b, "Orders", 0, ROWS);
+    fake_wait_settled(b);
+    assert_int_equal(fake_queue_numbers(b, "Orders", 0, numbers, ROWS), ROWS);
+    for (int i = 0; i < ROWS; i++) {
+        assert_false(seen[numbers[i]]);
+        seen[numbers[i]] = true;
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(test_scale_rows_in_the_order_of_ids_are_not_sorted),
         TEST(test_scale_failed_ones_among_many_delayed_are_found_soon),
+        TEST(test_scale_building_anew_stops_at_once_and_is_gone_on_with),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
