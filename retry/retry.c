@@ -167,14 +167,19 @@ static bool take_posted(struct retry *r)
     return !stop;
 }
 
-static int upkeep(struct retry *r, struct errbuf *eb)
+static int upkeep(struct retry *r, bool *more, struct errbuf *eb)
 {
     int64_t now = clock_mono_ms();
+    bool purges = false;
     int rc = 0;
-    if (now >= r->offsets_ms) {
+    if (now >= r->purge_ms || view_purge_urgent(r)) {
+        rc = view_purge(r, &purges, eb);
+        r->purge_ms = purges ? now : now + UPKEEP_MS;
+        *more |= purges;
+    }
+    if (rc == 0 && now >= r->offsets_ms) {
         r->offsets_ms = now + UPKEEP_MS;
-        rc = view_purge(r, eb);
-        if (rc == 0 && r->offsets_stale)
+        if (r->offsets_stale)
             rc = view_offsets(r, eb);
         r->offsets_stale = r->offsets_stale && rc != 0;
     }
@@ -214,7 +219,7 @@ static int work(struct retry *r, bool *more, struct errbuf *eb)
     }
     if (rc == 0 && !skips)
         rc = out_turn(r, eb);
-    return rc != 0 ? rc : upkeep(r, eb);
+    return rc != 0 ? rc : upkeep(r, more, eb);
 }
 
 /* Returns when to come again, wall clock ms from now. */

@@ -93,7 +93,7 @@ struct retry {
     bool active;
     int64_t active_end;   /* the log's end when it became active, or its torn append was told to be done */
     bool caught_up;       /* view.phys reached it, and knows of what a torn append left */
-    int64_t db_try_ms, db_pause_ms, db_well_ms, alive_ms, prune_ms, offsets_ms; /* mono */
+    int64_t db_try_ms, db_pause_ms, db_well_ms, alive_ms, prune_ms, purge_ms, offsets_ms; /* mono */
     bool db_warned;
     bool offsets_stale;
     int64_t skip[RETRY_LEVELS_MAX]; /* delivered by another program below it */
@@ -145,8 +145,10 @@ int view_step(struct retry *r, bool *more, struct errbuf *eb);
 int view_clear(struct retry *r, struct errbuf *eb);
 /* Removes rows that another program delivered, a bounded number; *more: there are others. */
 int view_skip(struct retry *r, bool *more, struct errbuf *eb);
-/* Removes dead rows beyond the bounds. */
-int view_purge(struct retry *r, struct errbuf *eb);
+/* Removes dead rows beyond the bounds, a bounded number; *more: there may be others. */
+int view_purge(struct retry *r, bool *more, struct errbuf *eb);
+/* So many are beyond retryDeadRowsMax that it cannot wait for the next upkeep. */
+bool view_purge_urgent(const struct retry *r);
 /* Lowest offsets that are not delivered, into r->offsets. */
 int view_offsets(struct retry *r, struct errbuf *eb);
 

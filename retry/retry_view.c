@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { READ_MESSAGES = 128, READ_BYTES = 1 << 20, PURGE_ROWS = 256, UNLISTED_MAX = 8, AWAY_QUEUE = -1 };
+enum { READ_MESSAGES = 128, READ_BYTES = 1 << 20, PURGE_ROWS = 256, PURGE_PORTIONS = 8, UNLISTED_MAX = 8, AWAY_QUEUE = -1 };
 
 enum source_kind { SOURCE_ROWS, SOURCE_OPS };
 
@@ -669,7 +669,7 @@ int view_skip(struct retry *r, bool *more, struct errbuf *eb)
     return rc;
 }
 
-static int purge(struct retry *r, int64_t before_ms, unsigned limit, struct errbuf *eb)
+static int purge(struct retry *r, int64_t before_ms, unsigned limit, unsigned *gone, struct errbuf *eb)
 {
     struct step st = {.r = r};
     int rc = retry_db_begin(r->db, eb);
@@ -681,18 +681,33 @@ static int purge(struct retry *r, int64_t before_ms, unsigned limit, struct errb
         rc = retry_db_commit(r->db, eb);
     if (rc == 0)
         count_changes(&st);
+    *gone = st.change_count;
     step_fini(&st);
     return rc;
 }
 
-int view_purge(struct retry *r, struct errbuf *eb)
+static int64_t dead_beyond(const struct retry *r)
 {
-    int64_t beyond = r->opt.dead_rows_max > 0 ? atomic_load(&r->dead) - r->opt.dead_rows_max : 0;
+    return r->opt.dead_rows_max > 0 ? atomic_load(&r->dead) - r->opt.dead_rows_max : 0;
+}
+
+bool view_purge_urgent(const struct retry *r)
+{
+    return dead_beyond(r) > PURGE_ROWS;
+}
+
+/* All portions of a call are more rows than a step brings (step_records), so that dead letters cannot come faster than they leave. */
+int view_purge(struct retry *r, bool *more, struct errbuf *eb)
+{
+    unsigned portions = 0, gone = PURGE_ROWS;
+    int64_t beyond;
     int rc = 0;
-    if (beyond > 0)
-        rc = purge(r, INT64_MAX, beyond > PURGE_ROWS ? PURGE_ROWS : (unsigned)beyond, eb);
-    if (rc == 0 && r->opt.dead_kept_ms > 0 && atomic_load(&r->dead) > 0)
-        rc = purge(r, clock_wall_ms() - r->opt.dead_kept_ms, PURGE_ROWS, eb);
+    for (; rc == 0 && portions < PURGE_PORTIONS && gone > 0 && (beyond = dead_beyond(r)) > 0; portions++)
+        rc = purge(r, INT64_MAX, beyond > PURGE_ROWS ? PURGE_ROWS : (unsigned)beyond, &gone, eb);
+    gone = r->opt.dead_kept_ms > 0 && atomic_load(&r->dead) > 0 ? PURGE_ROWS : 0;
+    for (; rc == 0 && portions < PURGE_PORTIONS && gone == PURGE_ROWS; portions++)
+        rc = purge(r, clock_wall_ms() - r->opt.dead_kept_ms, PURGE_ROWS, &gone, eb);
+    *more = rc == 0 && portions == PURGE_PORTIONS && (gone > 0 || dead_beyond(r) > 0);
     return rc;
 }
 

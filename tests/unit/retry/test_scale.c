@@ -163,6 +163,39 @@ static void test_scale_building_anew_stops_at_once_and_is_gone_on_with(void **st
     }
 }
 
+static void test_scale_dead_letters_stay_bounded_however_fast_they_come(void **state)
+{
+    (void)state;
+    enum { MAX = 5, PORTION = 256 };
+    b->options.dead_rows_max = MAX;
+    fake_start(b, true);
+    fake_wait_settled(b);
+    for (int i = 0; i < 3000; i++) /* all in one moment, as the clock stands: no upkeep comes */
+        fake_put_dead(b, "shop", "Orders", i);
+    fake_wait_settled(b);
+    struct retry_stats s;
+    int64_t began = real_ms();
+    do {
+        assert_true(real_ms() - began < 10000);
+        usleep(2000);
+        retry_stats(b->retry, &s);
+    } while (s.dead_rows > MAX + PORTION);
+    fake_clock(b, 5000);
+    fake_wait_dead(b, MAX);
+}
+
+static void test_scale_dead_letters_of_one_time_leave_together(void **state)
+{
+    (void)state;
+    b->options.dead_kept_ms = 10000;
+    fake_start(b, true);
+    for (int i = 0; i < 3000; i++)
+        fake_put_dead(b, "shop", "Orders", i);
+    fake_wait_dead(b, 3000);
+    fake_clock(b, 10001);
+    fake_wait_dead(b, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +203,8 @@ int main(void)
         TEST(test_scale_rows_in_the_order_of_ids_are_not_sorted),
         TEST(test_scale_failed_ones_among_many_delayed_are_found_soon),
         TEST(test_scale_building_anew_stops_at_once_and_is_gone_on_with),
+        TEST(test_scale_dead_letters_stay_bounded_however_fast_they_come),
+        TEST(test_scale_dead_letters_of_one_time_leave_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
