@@ -3,23 +3,32 @@
  * Statements have '?' for values; they become $1, $2 ... here. What has no result to look at is sent in pipeline mode
  * and its result taken later: a transaction of many rows costs few round trips. COMMIT takes all that is outstanding
  * first.
+ *
+ * libpq waits for ever for a server that stands still while its kernel acknowledges. So nothing of libpq that waits is called after
+ * the connection is made: the socket is waited for here, with an end.
  * Threads: a connection's owner. */
 #include "retry/retry_sql.h"
 
 #include "base/bytes.h"
 #include "base/mem.h"
 
+#include <errno.h>
 #include <libpq-fe.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { OID_BYTEA = 17, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_TEXT = 25, OID_NUMERIC = 1700, PENDING_MAX = 256 };
+enum { OID_BYTEA = 17, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_TEXT = 25, OID_NUMERIC = 1700 };
+enum { PENDING_MAX = 256, UNSENT_MAX = 256 << 10 };
 
 struct sql_conn {
     PGconn *pg;
+    int patience_ms; /* without a sign of life from the server */
+    bool silent;     /* they are over: it is asked nothing any more, no ROLLBACK either */
     bool prepared[SQL_STATEMENTS_MAX];
     unsigned pending; /* results that were not taken yet; pipeline mode is on while there are some */
+    size_t unsent;    /* bytes of values given to libpq, at most: it may not have sent them */
 };
 
 static int fail(struct sql_conn *c, const PGresult *res, const char *doing, struct errbuf *eb)
@@ -58,14 +67,82 @@ static void ignore_notice(void *arg, const PGresult *res)
     (void)res;
 }
 
+/* --- waiting --- */
+
+static int await_socket(struct sql_conn *c, short events, const char *doing, struct errbuf *eb)
+{
+    struct pollfd p = {.fd = PQsocket(c->pg), .events = events};
+    int n;
+    do
+        n = poll(&p, 1, c->patience_ms);
+    while (n < 0 && errno == EINTR);
+    if (n > 0)
+        return 0;
+    c->silent = true;
+    return errbuf_set(eb, ERR_CONNECT, "PostgreSQL: cannot %s: no answer for %d ms", doing, c->patience_ms);
+}
+
+/* What comes meanwhile is taken in: a server that cannot send reads nothing either. */
+static int flush_out(struct sql_conn *c, const char *doing, struct errbuf *eb)
+{
+    int left;
+    c->unsent = 0;
+    while ((left = PQflush(c->pg)) == 1) {
+        int rc = await_socket(c, POLLIN | POLLOUT, doing, eb);
+        if (rc != 0)
+            return rc;
+        if (PQconsumeInput(c->pg) != 1)
+            return fail(c, NULL, doing, eb);
+    }
+    return left == 0 ? 0 : fail(c, NULL, doing, eb);
+}
+
+/* *out NULL: the statement has no more. */
+static int next_result(struct sql_conn *c, PGresult **out, const char *doing, struct errbuf *eb)
+{
+    int rc = flush_out(c, doing, eb);
+    while (rc == 0 && PQisBusy(c->pg)) {
+        rc = await_socket(c, POLLIN, doing, eb);
+        if (rc == 0 && PQconsumeInput(c->pg) != 1)
+            rc = fail(c, NULL, doing, eb);
+    }
+    if (rc == 0)
+        *out = PQgetResult(c->pg);
+    return rc;
+}
+
+/* The last result of what was sent, to be cleared by the caller; of several statements the one that failed is the last. `sent`: what
+ * libpq said to it. */
+static int take_result(struct sql_conn *c, int sent, PGresult **out, const char *doing, struct errbuf *eb)
+{
+    PGresult *last = NULL, *res;
+    int rc = sent == 1 ? 0 : fail(c, NULL, doing, eb);
+    while (rc == 0 && (rc = next_result(c, &res, doing, eb)) == 0 && res != NULL) {
+        PQclear(last);
+        last = res;
+    }
+    ExecStatusType status = PQresultStatus(last);
+    if (rc == 0 && status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+        rc = fail(c, last, doing, eb);
+    if (rc == 0)
+        *out = last;
+    else
+        PQclear(last);
+    return rc;
+}
+
+/* --- connection --- */
+
 static int set_up(struct sql_conn *c, const struct sql_options *o, struct errbuf *eb)
 {
     char sql[200];
     /* All that is ordered has an index in that order; until a table that has filled was analyzed, the planner would rather sort it. */
     snprintf(sql, sizeof sql, "SET statement_timeout = %lld; SET lock_timeout = %lld; SET client_min_messages = warning; "
              "SET synchronous_commit = off; SET enable_sort = off", (long long)o->timeout_ms * 10, (long long)o->timeout_ms);
-    PGresult *res = PQexec(c->pg, sql);
-    int rc = PQresultStatus(res) == PGRES_COMMAND_OK ? 0 : fail(c, res, "set the session up", eb);
+    if (PQsetnonblocking(c->pg, 1) != 0)
+        return fail(c, NULL, "set the session up", eb);
+    PGresult *res = NULL;
+    int rc = take_result(c, PQsendQuery(c->pg, sql), &res, "set the session up", eb);
     PQclear(res);
     return rc;
 }
@@ -79,6 +156,8 @@ static int conn_open(const struct sql_options *o, struct sql_conn **out, struct 
     const char *const names[] = {"dbname", "connect_timeout", "client_encoding", "application_name", "keepalives_idle",
                                  "keepalives_interval", "keepalives_count", "tcp_user_timeout", NULL};
     const char *const values[] = {o->url, seconds, "UTF8", "cjmq", "10", "5", "3", patience_ms, NULL};
+    /* Longer than the server has for a statement: its own word comes first. */
+    c->patience_ms = o->timeout_ms > INT32_MAX / 11 ? INT32_MAX : (int)o->timeout_ms * 11;
     c->pg = PQconnectdbParams(names, values, 1);
     PQsetNoticeReceiver(c->pg, ignore_notice, NULL);
     int rc = PQstatus(c->pg) == CONNECTION_OK ? set_up(c, o, eb) : fail(c, NULL, "connect", eb);
@@ -91,7 +170,7 @@ static int conn_open(const struct sql_options *o, struct sql_conn **out, struct 
 
 static bool conn_alive(struct sql_conn *c)
 {
-    return PQstatus(c->pg) == CONNECTION_OK;
+    return PQstatus(c->pg) == CONNECTION_OK && !c->silent;
 }
 
 /* --- the pipeline --- */
@@ -106,7 +185,12 @@ static int drain(struct sql_conn *c, struct errbuf *eb)
     if (PQpipelineSync(c->pg) != 1)
         return fail(c, NULL, "send", eb);
     while (!synced && PQstatus(c->pg) == CONNECTION_OK) {
-        PGresult *res = PQgetResult(c->pg);
+        PGresult *res = NULL;
+        int err = next_result(c, &res, "run a statement", rc == 0 ? eb : NULL);
+        if (err != 0) {
+            rc = rc == 0 ? err : rc;
+            break;
+        }
         if (res == NULL)
             continue;
         ExecStatusType status = PQresultStatus(res);
@@ -126,14 +210,14 @@ static int drain(struct sql_conn *c, struct errbuf *eb)
 
 static int conn_exec(struct sql_conn *c, const char *sql, struct errbuf *eb)
 {
-    struct errbuf ignored;
     bool rollback = strcmp(sql, "ROLLBACK") == 0;
-    int rc = drain(c, rollback ? &ignored : eb);
+    int rc = c->silent ? 0 : drain(c, rollback ? NULL : eb);
     if (rc != 0 && !rollback)
         return rc;
-    PGresult *res = PQexec(c->pg, sql);
-    ExecStatusType status = PQresultStatus(res);
-    rc = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK ? 0 : fail(c, res, "run a statement", eb);
+    if (c->silent)
+        return errbuf_set(eb, ERR_CONNECT, "PostgreSQL: the server does not answer");
+    PGresult *res = NULL;
+    rc = take_result(c, PQsendQuery(c->pg, sql), &res, "run a statement", eb);
     /* A transaction that failed answers COMMIT with ROLLBACK. */
     if (rc == 0 && strcmp(sql, "COMMIT") == 0 && strcmp(PQcmdStatus(res), "COMMIT") != 0)
         rc = errbuf_set(eb, ERR_IO, "PostgreSQL: the transaction was rolled back");
@@ -198,9 +282,9 @@ static int prepare(struct sql_conn *c, const struct sql_statement *st, const str
     if (rc != 0)
         return rc;
     char *sql = with_numbers(st->sql);
-    PGresult *res = PQprepare(c->pg, name, sql, (int)count, p->types);
+    PGresult *res = NULL;
+    rc = take_result(c, PQsendPrepare(c->pg, name, sql, (int)count, p->types), &res, "prepare a statement", eb);
     free(sql);
-    rc = PQresultStatus(res) == PGRES_COMMAND_OK ? 0 : fail(c, res, "prepare a statement", eb);
     c->prepared[st->slot] = rc == 0;
     PQclear(res);
     return rc;
@@ -249,7 +333,11 @@ static int send_later(struct sql_conn *c, const char *name, const struct params 
     c->pending++;
     if (PQsendQueryPrepared(c->pg, name, (int)count, p->values, p->lengths, p->formats, 0) != 1)
         return fail(c, NULL, "send a statement", eb);
-    return c->pending >= PENDING_MAX ? drain(c, eb) : 0;
+    for (unsigned i = 0; i < count; i++)
+        c->unsent += (size_t)p->lengths[i];
+    if (c->pending >= PENDING_MAX)
+        return drain(c, eb);
+    return c->unsent > UNSENT_MAX ? flush_out(c, "send a statement", eb) : 0;
 }
 
 static int conn_run(struct sql_conn *c, const struct sql_statement *st, const struct sql_value *values, unsigned count,
@@ -266,11 +354,10 @@ static int conn_run(struct sql_conn *c, const struct sql_statement *st, const st
     rc = drain(c, eb);
     if (rc != 0)
         return rc;
-    PGresult *res = PQexecPrepared(c->pg, name, (int)count, p.values, p.lengths, p.formats, 0);
-    ExecStatusType status = PQresultStatus(res);
-    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
-        rc = fail(c, res, "run a statement", eb);
-    else if (each != NULL)
+    PGresult *res = NULL;
+    int sent = PQsendQueryPrepared(c->pg, name, (int)count, p.values, p.lengths, p.formats, 0);
+    rc = take_result(c, sent, &res, "run a statement", eb);
+    if (rc == 0 && each != NULL)
         rc = give_rows(res, each, arg);
     if (rc == 0 && changed != NULL)
         *changed = strtoll(PQcmdTuples(res), NULL, 10);

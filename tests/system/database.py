@@ -5,7 +5,8 @@
 
 The command finds in its environment:
     CJMQ_TEST_RETRY_STORE      what to give as retryStore
-    CJMQ_TEST_SERVER_CONTROL   a program that stops (hard) and starts the server: CONTROL stop|start
+    CJMQ_TEST_SERVER_CONTROL   a program that stops (hard) and starts the server, or lets it stand still and go on:
+                               CONTROL stop|start|freeze|thaw
 Exit status: the command's; 77 when the server is not installed, or cannot run here.
 Other tests use it as a module: `with database.server("postgresql") as db: db.url, db.stop(), db.start()`.
 """
@@ -90,7 +91,23 @@ class Server:
         self.process.wait(timeout=60)
         self.process = None
 
+    def signal_all(self, number):
+        """To the server and the processes that it started."""
+        self.process.send_signal(number)
+        pid = self.process.pid
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+            for child in f.read().split():
+                os.kill(int(child), number)
+
+    def freeze(self):
+        self.signal_all(signal.SIGSTOP)
+
+    def thaw(self):
+        self.signal_all(signal.SIGCONT)
+
     def close(self):
+        if self.process is not None and self.process.poll() is None:
+            self.thaw()
         self.stop(signal.SIGQUIT if self.user == "postgres" else signal.SIGTERM)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -172,10 +189,7 @@ def serve_control(db, path, command):
         if what == "":
             time.sleep(0.02)
             continue
-        if what == "stop":
-            db.stop()
-        else:
-            db.start()
+        {"stop": db.stop, "start": db.start, "freeze": db.freeze, "thaw": db.thaw}[what]()
         with open(answer, "w", encoding="ascii") as f:
             f.write("done\n")
     os.close(asked)

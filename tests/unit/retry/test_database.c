@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct fake_broker *b;
@@ -300,6 +301,45 @@ static void test_retry_server_stopped_and_started_again_loses_nothing(void **sta
     fake_wait_waiting(b, 0);
 }
 
+static int64_t real_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Its kernel still takes what is sent to it. */
+static void test_retry_server_that_stands_still_counts_as_away_and_holds_nobody(void **state)
+{
+    (void)state;
+    if (getenv("CJMQ_TEST_SERVER_CONTROL") == NULL || strncmp(b->options.url, "postgres", 8) != 0)
+        skip(); /* MariaDB's client has its own timeout, of ten seconds at least */
+    b->options.database_timeout_ms = 100;
+    fake_start(b, true);
+    fake_put_timer(b, "Orders", "shop", 1, 100000);
+    fake_wait_waiting(b, 1);
+    fake_wait_settled(b);
+    server("freeze");
+    int64_t began = real_ms();
+    fake_put_timer(b, "Orders", "shop", 2, 100000);
+    fake_wait_database(b, false);
+    assert_in_range(real_ms() - began, 1000, 4000);
+    struct retry_stats s;
+    retry_stats(b->retry, &s);
+    assert_non_null(strstr(s.database_error.text, "no answer"));
+    fake_clock(b, 1000); /* it is tried again, and stands still */
+    usleep(100000);
+    began = real_ms();
+    fake_stop(b);
+    assert_in_range(real_ms() - began, 0, 4000);
+    server("thaw");
+    fake_start(b, true);
+    fake_wait_caught_up(b);
+    fake_clock(b, 100000);
+    fake_wait_count(b, "Orders", 0, 2);
+    fake_wait_settled(b);
+}
+
 static void test_retry_log_that_lost_its_end_rebuilds_the_view(void **state)
 {
     (void)state;
@@ -345,6 +385,7 @@ int main(void)
         TEST(test_retry_tables_changed_by_hand_are_built_anew),
         TEST(test_retry_locked_database_delays_and_recovers),
         TEST(test_retry_server_stopped_and_started_again_loses_nothing),
+        TEST(test_retry_server_that_stands_still_counts_as_away_and_holds_nobody),
         TEST(test_retry_log_that_lost_its_end_rebuilds_the_view),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
