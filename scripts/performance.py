@@ -36,7 +36,8 @@ RETRY_MARKS = "<!-- retry: begin -->", "<!-- retry: end -->"
 RETRY_APPS, RETRY_DUE, RETRY_DUE_S = 1_000, 50_000, 10  # delay level 3 of RocketMQ's table: 10 s
 BACKLOG_MESSAGES = 100_000
 FLUSHES = "ASYNC_FLUSH", "SYNC_FLUSH"
-REPLICATED_SHAPES = {"1x1": (), "1x64": ("-f", "64"), "64x1": ("-c", "64"), "16x64": ("-c", "16", "-f", "64")}
+REPLICATED_SHAPES = {"1x1": (), "1x64": ("-f", "64"), "64x1": ("-c", "64"), "256x1": ("-c", "256"), "16x64": ("-c", "16", "-f", "64"),
+                     "64x64": ("-c", "64", "-f", "64")}
 
 
 def free_port():
