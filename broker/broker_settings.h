@@ -131,7 +131,7 @@
     I(haSlavesMax, 16, 1, 1000, "", "replication connections at once")                                                          \
     I(slaveSyncInterval, 200, 10, 600000, "ms", "slave: take over topics, groups and consumer offsets of a CJMQ master this often") \
     I(slaveSyncIntervalPlain, 10000, 100, 600000, "ms", "slave: take over topics, groups and consumer offsets of a RocketMQ master, which sends all of them each time, this often") \
-    I(handoverTimeout, 2000, 0, 600000, "ms", "promotion while both live: the old master and the new one give the log so long to come across") \
+    I(handoverTimeout, 2000, 0, 600000, "ms", "promotion while both live: so long the log may stand still while it comes across from the old master to the new one") \
     I(groupProbeTimeout, 300, 10, 60000, "ms", "before it accepts writes, a master waits this long for what its group knows of a newer one")
 
 struct broker_settings {

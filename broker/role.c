@@ -298,14 +298,22 @@ static void become_slave(struct role *r)
 
 struct yield_call {
     struct role *role;
-    int64_t end;
+    int64_t end, acked;
     unsigned behind;
 };
+
+void role_note_progress(struct role *r, int64_t seen)
+{
+    if (seen > r->handover_seen)
+        r->handover_deadline_ms = reactor_now_ms(r->broker->control) + r->broker->settings.handoverTimeout;
+    r->handover_seen = seen;
+}
 
 static void on_slave_seen(void *arg, const struct ha_slave_info *slave)
 {
     struct yield_call *call = arg;
     call->behind += slave->acked < call->end;
+    call->acked += slave->acked;
 }
 
 /* Where the HA master lives. */
@@ -323,6 +331,8 @@ static void look_at_yield(struct role *r)
         role_call_master(r, count_behind, &call);
     if (call.behind == 0)
         become_slave(r);
+    else
+        role_note_progress(r, call.acked);
 }
 
 /* A slave from now on; before that, what was accepted goes across. */
@@ -332,6 +342,7 @@ static void yield(struct role *r)
     identity_hold(r->broker->identity, why);
     store_set_replica(r->broker->store, true, why);
     role_set_state(r, ROLE_YIELDING);
+    r->handover_seen = 0;
     r->handover_deadline_ms = reactor_now_ms(r->broker->control) + r->broker->settings.handoverTimeout;
     reactor_timer_start(r->handover, HANDOVER_LOOK_MS, HANDOVER_LOOK_MS);
 }

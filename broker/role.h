@@ -10,7 +10,7 @@
  *   FENCED    --a newer broker document still says master--> TAKING
  *   SLAVE, IDLE --the identity says master--------> TAKING     live: a promotion
  *   MASTER    --a newer document says slave, or a broker that it promotes asks--> YIELDING    its log's end is final
- *   YIELDING  --the document says slave; slaves have everything, or handoverTimeout is over--> SLAVE
+ *   YIELDING  --the document says slave; slaves have everything, or nothing more for handoverTimeout--> SLAVE
  *   TAKING, FENCED --the identity says slave------> SLAVE
  *   any       --the identity says none------------> IDLE
  *   SLAVE     --its log must be cut---------------> RESTARTING

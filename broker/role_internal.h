@@ -37,7 +37,8 @@ struct role {
     struct reactor_timer *handover; /* TAKING: looks whether the log has come across; YIELDING: whether it is */
     bool asking;                    /* `former` is being asked */
     int64_t asked_ms;
-    int64_t handover_deadline_ms;
+    int64_t handover_deadline_ms; /* it moves on while the log does */
+    int64_t handover_seen;        /* TAKING: the log's end at the last look; YIELDING: the sum of what slaves have */
     int64_t handover_end;           /* TAKING: the former master's log end; -1: it has not said */
     char former[NET_ADDR_TEXT_MAX * 2]; /* TAKING: the master that was followed */
     bool former_is_ahead;               /* it knows a newer broker document, in which it is master */
@@ -67,6 +68,9 @@ enum { HANDOVER_LOOK_MS = 5 };
 void role_set_state(struct role *r, enum role_state state);
 /* A slave's greeting tells of a newer epoch; see ha_master.h. */
 void role_on_newer_epoch(void *arg, const struct epoch *newer, const char *peer);
+
+/* A handover gets so much further that `seen` is more than before: its deadline moves on. b->control's thread. */
+void role_note_progress(struct role *r, int64_t seen);
 
 /* --- role_master.c: b->control's thread --- */
 /* To TAKING, and on from there. */

@@ -379,11 +379,13 @@ static void ask_former(struct role *r)
 /* Every few milliseconds while a handover is on. */
 void role_look_at_handover(struct role *r)
 {
+    if (r->handover_end >= 0)
+        role_note_progress(r, store_written(r->broker->store));
     bool over = reactor_now_ms(r->broker->control) >= r->handover_deadline_ms;
     if (r->handover_end >= 0 && store_written(r->broker->store) >= r->handover_end)
         over = true;
     else if (over)
-        log_warn("%s did not hand over within handoverTimeout=%" PRId64 " ms", r->former, r->broker->settings.handoverTimeout);
+        log_warn("%s hands over no more, for handoverTimeout=%" PRId64 " ms", r->former, r->broker->settings.handoverTimeout);
     int64_t asked_ago = reactor_now_ms(r->broker->control) - r->asked_ms;
     if (over)
         end_handover(r);
@@ -417,6 +419,7 @@ void role_take(struct role *r)
     }
     r->handover_end = -1;
     r->former_is_ahead = false;
+    r->handover_seen = 0;
     r->handover_deadline_ms = reactor_now_ms(r->broker->control) + r->broker->settings.handoverTimeout;
     reactor_timer_start(r->handover, HANDOVER_LOOK_MS, HANDOVER_LOOK_MS);
     ask_former(r);

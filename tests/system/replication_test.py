@@ -367,8 +367,8 @@ class ByDocument(Pair):
         self.send_ok(second, 10, stored)
         self.await_same_log(first, second)
 
-    def test_slave_far_behind_that_is_promoted_cuts_nothing_of_the_living_master(self):
-        first, second = self.start_pair(handoverTimeout=20, mappedFileSizeCommitLog=64 << 20)
+    def promote_far_behind(self, handover_ms):
+        first, second = self.start_pair(handoverTimeout=handover_ms, mappedFileSizeCommitLog=64 << 20)
         self.stop(second)
         shutil.rmtree(second.folder + "/store")
         connection = first.connect()
@@ -378,6 +378,18 @@ class ByDocument(Pair):
         second.start()
         eventually(lambda: self.status(second).get("following"))
         self.operator("broker promote jmq102_s force")
+        return first, second
+
+    def test_slave_far_behind_that_is_promoted_gets_the_time_it_takes(self):
+        first, second = self.promote_far_behind(200)
+        self.await_state(second, "MASTER")
+        self.await_state(first, "SLAVE")
+        self.await_in_step(second)
+        self.await_same_log(second, first)
+        self.assertEqual(glob.glob(first.folder + "/store/cut/*"), [])
+
+    def test_slave_far_behind_that_is_promoted_cuts_nothing_of_the_living_master(self):
+        first, second = self.promote_far_behind(0)
         self.await_state(second, "FENCED")
         self.await_state(first, "SLAVE")
         answer = second.connect().send(TOPIC, b"00000000", group=APP)
