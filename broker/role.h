@@ -5,7 +5,7 @@
  *             --none------------------------------> IDLE
  *   TAKING    --the former master has handed over or is gone, nobody in the group knows a newer epoch,
  *               the own one is on disk------------> MASTER
- *   TAKING    --a slave has more of this log, which an unclean stop cost some of its end--> FENCED
+ *   TAKING    --another broker has more of this log--> FENCED   it lost its end in an unclean stop, or was away
  *   TAKING, MASTER --a newer epoch is heard of----> FENCED     writes end before the one who told is answered
  *   FENCED    --a newer broker document still says master--> TAKING
  *   SLAVE, IDLE --the identity says master--------> TAKING     live: a promotion
