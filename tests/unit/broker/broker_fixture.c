@@ -19,7 +19,10 @@ struct broker *fixture_broker_start(const char *const *settings)
     void *folder = NULL;
     assert_int_equal(temp_folder_setup(&folder), 0);
     struct broker *b = mem_zalloc(sizeof *b);
-    b->setting_defs = broker_setting_defs(&b->setting_count);
+    /* A copy: the table holds where values come from, and the process may have several brokers. */
+    const struct setting_def *defs = broker_setting_defs(&b->setting_count);
+    b->setting_defs = mem_alloc(b->setting_count * sizeof *defs);
+    memcpy(b->setting_defs, defs, b->setting_count * sizeof *defs);
     settings_init(b->setting_defs, b->setting_count, &b->settings);
     set(b, "storePathRootDir", folder);
     set(b, "logDir", folder);
@@ -51,6 +54,7 @@ void fixture_broker_stop(struct broker *b)
     void *folder = mem_strdup(b->settings.storePathRootDir);
     broker_stop(b);
     settings_fini(b->setting_defs, b->setting_count, &b->settings);
+    free(b->setting_defs);
     free(b);
     assert_int_equal(temp_folder_teardown(&folder), 0);
 }
