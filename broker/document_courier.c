@@ -422,16 +422,23 @@ static void ask_source(struct document_courier *c)
     });
 }
 
-/* This broker's own copy, of which it does not know who made it. */
+/* This broker's own copy. */
 static void take_own(struct document_courier *c)
 {
     struct identity_view self;
+    struct document_maker maker = documents_maker(c->link->documents, c->which);
     identity_view(c->link->broker->identity, &self);
     c->made.which = c->which;
     c->made.time_ms = c->all[c->next].time_ms;
-    c->made.author = mem_strdup(c->link->broker->settings.adminUser);
-    c->made.peer = mem_strdup(self.addr);
-    c->made.origin = mem_printf("copy kept" DOCUMENT_ORIGIN_AT "broker %s", self.addr);
+    if (maker.origin.len > 0) {
+        c->made.author = slice_dup(maker.author);
+        c->made.peer = slice_dup(maker.peer);
+        c->made.origin = slice_dup(maker.origin);
+    } else { /* the copy was written by a broker of before, which did not keep who made it */
+        c->made.author = mem_strdup(c->link->broker->settings.adminUser);
+        c->made.peer = mem_strdup(self.addr);
+        c->made.origin = mem_printf("copy kept" DOCUMENT_ORIGIN_AT "broker %s", self.addr);
+    }
     buf_append_slice(&c->made.text, documents_text(c->link->documents, c->which));
 }
 

@@ -25,6 +25,14 @@ static char *text_of(const struct command *answer, const char *field)
     return slice_dup(text);
 }
 
+char *document_origin_mark(struct slice origin, const char *registry)
+{
+    if (memmem(origin.ptr, origin.len, DOCUMENT_ORIGIN_AT, strlen(DOCUMENT_ORIGIN_AT)) != NULL)
+        return slice_dup(origin);
+    struct slice how = origin.len > 0 ? origin : SLICE_LIT("set");
+    return mem_printf("%.*s" DOCUMENT_ORIGIN_AT "%s", SLICE_ARG(how), registry);
+}
+
 int document_made_take(struct document_made *m, enum cluster_document which, const struct command *answer,
                        const char *registry, struct errbuf *eb)
 {
@@ -36,13 +44,9 @@ int document_made_take(struct document_made *m, enum cluster_document which, con
     m->time_ms = time_ms;
     m->author = text_of(answer, DOCUMENT_FIELD_AUTHOR);
     m->peer = text_of(answer, DOCUMENT_FIELD_PEER);
-    m->origin = text_of(answer, DOCUMENT_FIELD_ORIGIN);
-    if (strstr(m->origin, DOCUMENT_ORIGIN_AT) == NULL) {
-        const char *how = m->origin[0] != '\0' ? m->origin : "set";
-        char *origin = mem_printf("%s%s%s", how, DOCUMENT_ORIGIN_AT, registry);
-        free(m->origin);
-        m->origin = origin;
-    }
+    struct slice origin = SLICE_LIT("");
+    command_get(answer, DOCUMENT_FIELD_ORIGIN, &origin);
+    m->origin = document_origin_mark(origin, registry);
     buf_append_slice(&m->text, answer->body);
     return 0;
 }

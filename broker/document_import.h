@@ -16,8 +16,11 @@ struct document_made {
     struct buf text;
 };
 void document_made_fini(struct document_made *m);
-/* Takes over a registry's answer to 7001 (cluster/document_wire.h). The origin is marked with the registry, unless
- * an earlier one is in it: histories tell where a version was made, however many hands it went through.
+/* How a version came to be, for histories elsewhere: `origin` as the registry tells it, marked with the registry unless an earlier one is in
+ * it. Caller's. */
+char *document_origin_mark(struct slice origin, const char *registry);
+/* Takes over a registry's answer to 7001 (cluster/document_wire.h), with its origin marked: histories tell where a version was made, however many hands
+ * it went through.
  * 0 or ERR_PROTO (eb), *m empty then. */
 int document_made_take(struct document_made *m, enum cluster_document which, const struct command *answer,
                        const char *registry, struct errbuf *eb);

@@ -28,6 +28,7 @@ struct documents {
         struct document_stamp stamp; /* all zero: there is none */
         int64_t version;
         char *registry; /* owned; as in namesrvAddr, or NULL */
+        char *author, *peer, *how; /* owned, or NULL; `how` names where, too */
     } origins[CLUSTER_DOCUMENTS];
 };
 
@@ -43,15 +44,32 @@ struct document_stamp documents_stamp(const struct documents *d, enum cluster_do
     return d->origins[which].stamp;
 }
 
+struct document_maker documents_maker(const struct documents *d, enum cluster_document which)
+{
+    const struct origin *o = &d->origins[which];
+    return (struct document_maker){slice_str(o->author), slice_str(o->peer), slice_str(o->how)};
+}
+
+static void origin_fini(struct origin *o)
+{
+    free(o->registry);
+    free(o->author);
+    free(o->peer);
+    free(o->how);
+}
+
 /* Of the text that was taken. */
 static void origin_set(struct documents *d, enum cluster_document which, int64_t timestamp_ms, int64_t version,
-                       struct slice registry)
+                       const struct document_maker *maker, struct slice registry)
 {
     struct origin *o = &d->origins[which];
-    free(o->registry);
+    origin_fini(o);
     *o = (struct origin){.stamp = document_stamp_of(timestamp_ms, documents_text(d, which)),
                          .version = version,
-                         .registry = slice_dup(registry)};
+                         .registry = slice_dup(registry),
+                         .author = slice_dup(maker->author),
+                         .peer = slice_dup(maker->peer),
+                         .how = slice_dup(maker->origin)};
 }
 
 static const char *file_name(enum cluster_document which)
@@ -100,7 +118,7 @@ static int take(struct documents *d, enum cluster_document which, struct slice t
     return err;
 }
 
-/* --- local copies: {"timestamp":T,"version":V,"registry":"A","document":[...]} --- */
+/* --- local copies: {"timestamp":T,"version":V,"registry":"A","author":"U","peer":"P","origin":"O","document":[...]} --- */
 
 static void save(struct documents *d, enum cluster_document which)
 {
@@ -110,6 +128,12 @@ static void save(struct documents *d, enum cluster_document which)
     buf_printf(&file, "{\"timestamp\":%lld,\"version\":%lld,\"registry\":", (long long)o->stamp.time_ms,
                (long long)o->version);
     json_append_string(&file, slice_str(o->registry));
+    buf_append_str(&file, ",\"author\":");
+    json_append_string(&file, slice_str(o->author));
+    buf_append_str(&file, ",\"peer\":");
+    json_append_string(&file, slice_str(o->peer));
+    buf_append_str(&file, ",\"origin\":");
+    json_append_string(&file, slice_str(o->how));
     buf_append_str(&file, ",\"document\":");
     buf_append_slice(&file, documents_text(d, which));
     buf_append_char(&file, '}');
@@ -150,7 +174,9 @@ static void load(struct documents *d, enum cluster_document which)
     else if (err == 0 && text == NULL)
         log_error("config/%s has no member 'document'; the registry's is awaited", file_name(which));
     if (text != NULL && take(d, which, slice_str(text), file_name(which)) == 0) {
-        origin_set(d, which, json_member_i64(root, "timestamp", 0), json_member_i64(root, "version", 0),
+        struct document_maker maker = {json_member_str(root, "author"), json_member_str(root, "peer"),
+                                       json_member_str(root, "origin")};
+        origin_set(d, which, json_member_i64(root, "timestamp", 0), json_member_i64(root, "version", 0), &maker,
                    json_member_str(root, "registry"));
         apply(d, which);
         log_info("%s document from the local copy, version %lld of %s", cluster_document_name(which),
@@ -177,18 +203,18 @@ void documents_close(struct documents *d)
     broker_document_unref(d->brokers);
     topic_document_unref(d->topics);
     for (int i = 0; i < CLUSTER_DOCUMENTS; i++)
-        free(d->origins[i].registry);
+        origin_fini(&d->origins[i]);
     free(d);
 }
 
 bool documents_offer(struct documents *d, enum cluster_document which, struct slice text, int64_t version,
-                     int64_t timestamp_ms, const char *registry)
+                     int64_t timestamp_ms, const struct document_maker *maker, const char *registry)
 {
     struct document_stamp offered = document_stamp_of(timestamp_ms, text);
     if (document_stamp_compare(offered, d->origins[which].stamp) <= 0 ||
         take(d, which, text, registry) != 0)
         return false;
-    origin_set(d, which, timestamp_ms, version, slice_str(registry));
+    origin_set(d, which, timestamp_ms, version, maker, slice_str(registry));
     log_info("%s document: version %lld of %s applied", cluster_document_name(which), (long long)version,
              registry);
     apply(d, which);

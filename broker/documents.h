@@ -27,11 +27,15 @@ struct documents;
 struct documents *documents_open(struct broker *b);
 void documents_close(struct documents *d);
 
-/* A registry has this text, stored at `timestamp_ms` as its version `version`. When it is newer than what is
+/* Who made a version, and how, as histories show it; empty: not known. */
+struct document_maker {
+    struct slice author, peer, origin;
+};
+/* A registry has this text, stored at `timestamp_ms` as its version `version` by `maker`. When it is newer than what is
  * known it is applied, kept, and true is returned. A text that does not parse is logged and the former one
  * stays in force. */
 bool documents_offer(struct documents *d, enum cluster_document which, struct slice text, int64_t version,
-                     int64_t timestamp_ms, const char *registry);
+                     int64_t timestamp_ms, const struct document_maker *maker, const char *registry);
 /* The registries that answer have no broker document: a broker that waited for one takes its place alone. */
 void documents_none(struct documents *d);
 
@@ -41,6 +45,8 @@ const struct topic_document *documents_topics(const struct documents *d);
 /* Stamp and compact text of the current one; all zero, and an empty text, when there is none. */
 struct document_stamp documents_stamp(const struct documents *d, enum cluster_document which);
 struct slice documents_text(const struct documents *d, enum cluster_document which);
+/* Of the current one; its origin names the registry that has it from an operator. Valid until the next change. */
+struct document_maker documents_maker(const struct documents *d, enum cluster_document which);
 /* Time of the current one; 0 when there is none. */
 int64_t documents_timestamp(const struct documents *d, enum cluster_document which);
 

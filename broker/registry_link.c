@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "broker/document_import.h"
 #include "broker/role.h"
 #include "cluster/document_wire.h"
 
@@ -274,7 +275,15 @@ static void offer(struct registry_peer *p, const struct command *cmd, enum clust
                  cluster_document_name(which), eb.text);
         return;
     }
-    documents_offer(p->link->documents, which, cmd->body, version, timestamp, p->addr);
+    struct slice origin = SLICE_NULL;
+    struct document_maker maker = {0};
+    command_get(cmd, DOCUMENT_FIELD_AUTHOR, &maker.author);
+    command_get(cmd, DOCUMENT_FIELD_PEER, &maker.peer);
+    bool known = command_get(cmd, DOCUMENT_FIELD_ORIGIN, &origin); /* a registry of before does not tell with a push */
+    char *marked = known ? document_origin_mark(origin, p->addr) : NULL;
+    maker.origin = slice_str(marked);
+    documents_offer(p->link->documents, which, cmd->body, version, timestamp, &maker, p->addr);
+    free(marked);
     document_courier_heard(p->link->courier, (unsigned)(p - p->link->peers), which,
                            document_stamp_of(timestamp, cmd->body));
 }

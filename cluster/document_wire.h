@@ -17,7 +17,7 @@
  *           connection.
  *
  * CJMQ_DOCUMENT_CHANGED 7003  registry -> broker, oneway
- *   ext     name, version, timestamp
+ *   ext     name, version, timestamp, author, peer, origin
  *   body    the whole document, compact JSON. What is newer is told by the time (a rollback makes a new one),
  *           and in the same millisecond by the CRC-32 of the text; a watcher ignores what is not newer.
  *

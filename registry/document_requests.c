@@ -122,20 +122,23 @@ void registry_on_document_watch(void *arg, struct request *req)
     request_reply(req, &(struct reply){.code = RESP_SUCCESS, .fields = fields, .field_count = 2});
 }
 
-void registry_push_document(void *arg, enum cluster_document which, int64_t version, int64_t time_ms,
+void registry_push_document(void *arg, enum cluster_document which, const struct document_version *version,
                             struct slice text)
 {
     struct registry *r = arg;
     struct command_out_field fields[] = {
         FIELD_TEXT(DOCUMENT_FIELD_NAME, slice_str(cluster_document_name(which))),
-        FIELD_NUM(DOCUMENT_FIELD_VERSION, version),
-        FIELD_NUM(DOCUMENT_FIELD_TIMESTAMP, time_ms),
+        FIELD_NUM(DOCUMENT_FIELD_VERSION, version->version),
+        FIELD_NUM(DOCUMENT_FIELD_TIMESTAMP, version->time_ms),
+        FIELD_TEXT(DOCUMENT_FIELD_AUTHOR, slice_str(version->user)),
+        FIELD_TEXT(DOCUMENT_FIELD_PEER, slice_str(version->peer)),
+        FIELD_TEXT(DOCUMENT_FIELD_ORIGIN, slice_str(version->origin)),
     };
-    unsigned sent = watchers_push(&r->watchers, REQ_CJMQ_DOCUMENT_CHANGED, fields, 3, text,
+    unsigned sent = watchers_push(&r->watchers, REQ_CJMQ_DOCUMENT_CHANGED, fields, sizeof fields / sizeof fields[0], text,
                                   (size_t)r->settings->connectionUnsentBytesMax);
     r->counters.pushes += sent;
     log_info("document pushed document=%s version=%lld watchers=%u", cluster_document_name(which),
-             (long long)version, sent);
+             (long long)version->version, sent);
 }
 
 /* --- 7004 --- */

@@ -280,7 +280,7 @@ static void put_in_force(struct documents *d, enum cluster_document which, struc
     log_info("document changed document=%s version=%lld how=\"%s\" user=%s peer=%s", cluster_document_name(which),
              (long long)now->info.version, now->info.origin, now->info.user, now->info.peer);
     if (d->options.on_changed != NULL)
-        d->options.on_changed(d->options.arg, which, now->info.version, now->info.time_ms, current_text(now));
+        d->options.on_changed(d->options.arg, which, &now->info, current_text(now));
 }
 
 static void log_not_stored(enum cluster_document which, const struct document_version *v, const struct errbuf *eb)

@@ -15,7 +15,7 @@
 struct documents;
 
 /* Called after a new version is in force. `text` is valid during the call. */
-typedef void (*documents_changed_fn)(void *arg, enum cluster_document which, int64_t version, int64_t time_ms,
+typedef void (*documents_changed_fn)(void *arg, enum cluster_document which, const struct document_version *version,
                                      struct slice text);
 
 struct documents_options {

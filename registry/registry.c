@@ -81,7 +81,7 @@ static bool is_listed(void *arg, struct slice address)
 }
 
 /* Routes first: whoever is told of the change finds them so. */
-static void on_document_changed(void *arg, enum cluster_document which, int64_t version, int64_t time_ms,
+static void on_document_changed(void *arg, enum cluster_document which, const struct document_version *version,
                                 struct slice text)
 {
     struct registry *r = arg;
@@ -89,7 +89,7 @@ static void on_document_changed(void *arg, enum cluster_document which, int64_t 
         live_table_apply_ids(&r->live, id_of_live_broker, r);
         live_table_forget_gone(&r->live, is_listed, r);
     }
-    registry_push_document(r, which, version, time_ms, text);
+    registry_push_document(r, which, version, text);
 }
 
 /* --- brokers that go --- */

@@ -79,7 +79,7 @@ void registry_on_document_command(void *arg, struct request *req); /* 7004 */
 void registry_on_cluster_status(void *arg, struct request *req);   /* 7005 */
 void registry_on_document_versions(void *arg, struct request *req); /* 7006 */
 /* Pushes a new version to the watchers. */
-void registry_push_document(void *arg, enum cluster_document which, int64_t version, int64_t time_ms,
+void registry_push_document(void *arg, enum cluster_document which, const struct document_version *version,
                             struct slice text);
 
 /* Required ext field as text of 1 to `max` bytes; false when it has been answered with an error. */

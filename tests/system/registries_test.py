@@ -240,13 +240,31 @@ class Registries(Cluster):
         eventually(lambda: json.loads(self.result(broker, "permiquery -l broker")["message"]) == "READ")
         eventually(lambda: os.path.exists(broker.folder + "/store/config/topicDocument.json"))
         before = self.versions(a), self.versions(a, "broker")
-        a.stop()
-        os.unlink(a.folder + "/data/registry.db")
-        a.start()
-        self.joined(1, a)
-        self.joined(1, a, name="broker")
-        self.assertEqual((self.versions(a), self.versions(a, "broker")), before)
-        self.assertEqual(self.made(a, self.versions(a)[0])[3], "copy kept at broker 127.0.0.1:%d" % broker.port)
+        made = self.made(a, before[0][0])
+        copy = broker.folder + "/store/config/topicDocument.json"
+
+        def lose():
+            a.stop()
+            os.unlink(a.folder + "/data/registry.db")
+            a.start()
+            self.joined(1, a)
+            self.joined(1, a, name="broker")
+            self.assertEqual((self.versions(a), self.versions(a, "broker")), before)
+        lose()
+        by_whom = (*made[:3], "set at 127.0.0.1:%d" % a.port)
+        self.assertEqual(self.made(a, before[0][0]), by_whom)
+        broker.stop()  # its copy on the disk says the same
+        broker.start()
+        lose()
+        self.assertEqual(self.made(a, before[0][0]), by_whom)
+        broker.stop()
+        with open(copy, encoding="utf-8") as f:
+            text = f.read()
+        with open(copy, "w", encoding="utf-8") as f:  # as a broker of before wrote it
+            f.write(re.sub(r'"author":"[^"]*","peer":"[^"]*","origin":"[^"]*",', "", text))
+        broker.start()
+        lose()
+        self.assertEqual(self.made(a, before[0][0])[3], "copy kept at broker 127.0.0.1:%d" % broker.port)
         self.stop(broker)
 
     def test_databases_of_the_first_schema_are_joined(self):

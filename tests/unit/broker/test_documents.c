@@ -8,6 +8,8 @@
 #define TOPICS_T "[{\"topic\":\"T\",\"groups\":[\"jmq102\"],\"queues\":5}]"
 #define TOPICS_U "[{\"topic\":\"U\",\"groups\":[\"jmq102\"],\"queues\":5}]"
 
+static const struct document_maker maker = {{"jmq", 3}, {"10.0.0.7:1 via 10.0.0.1:2", 25}, {"promote g_s at 127.0.0.1:9876", 29}};
+
 static void open_pending(struct tables *f)
 {
     tables_set(f, "brokerName", "");
@@ -18,12 +20,12 @@ static void open_pending(struct tables *f)
 static bool offer(struct documents *d, enum cluster_document which, const char *text, int64_t version,
                   int64_t timestamp_ms)
 {
-    return documents_offer(d, which, slice_str(text), version, timestamp_ms, "127.0.0.1:9876");
+    return documents_offer(d, which, slice_str(text), version, timestamp_ms, &maker, "127.0.0.1:9876");
 }
 
 static bool offer_of_other(struct documents *d, const char *text, int64_t version, int64_t timestamp_ms)
 {
-    return documents_offer(d, CLUSTER_DOCUMENT_BROKER, slice_str(text), version, timestamp_ms, "127.0.0.2:9876");
+    return documents_offer(d, CLUSTER_DOCUMENT_BROKER, slice_str(text), version, timestamp_ms, &maker, "127.0.0.2:9876");
 }
 
 static bool serves(struct tables *f, const char *topic)
@@ -57,7 +59,8 @@ static void test_documents_offer_is_applied_and_kept(void **state)
     assert_int_equal(identity_access(f->broker.identity), 6);
     char *copy = tables_read(f, "topicDocument.json");
     assert_string_equal(
-        copy, "{\"timestamp\":1000,\"version\":1,\"registry\":\"127.0.0.1:9876\",\"document\":" TOPICS_T "}");
+        copy, "{\"timestamp\":1000,\"version\":1,\"registry\":\"127.0.0.1:9876\",\"author\":\"jmq\",\"peer\":\"10.0.0.7:1 via 10.0.0.1:2\","
+              "\"origin\":\"promote g_s at 127.0.0.1:9876\",\"document\":" TOPICS_T "}");
     free(copy);
     copy = tables_read(f, "brokerDocument.json");
     assert_contains(copy, "\"document\":" BROKERS_FULL);
@@ -65,6 +68,10 @@ static void test_documents_offer_is_applied_and_kept(void **state)
     documents_none(d); /* another registry has none: no reason to forget this one */
     assert_int_equal(identity_access(f->broker.identity), 6);
     assert_non_null(documents_brokers(d));
+    documents_close(d);
+    d = documents_open(&f->broker);
+    struct document_maker found = documents_maker(d, CLUSTER_DOCUMENT_TOPIC);
+    assert_true(slice_eq(found.author, maker.author) && slice_eq(found.peer, maker.peer) && slice_eq(found.origin, maker.origin));
     documents_close(d);
 }
 

@@ -18,14 +18,14 @@ struct fixture {
 
 static const struct document_author author = {"jmq", "1.2.3.4:5"};
 
-static void on_changed(void *arg, enum cluster_document which, int64_t version, int64_t time_ms,
+static void on_changed(void *arg, enum cluster_document which, const struct document_version *version,
                        struct slice text)
 {
     struct fixture *f = arg;
     (void)which;
-    assert_true(text.len > 0 && time_ms > 0);
+    assert_true(text.len > 0 && version->time_ms > 0);
     f->changes++;
-    f->changed_version = version;
+    f->changed_version = version->version;
 }
 
 static void open_all(struct fixture *f)
