@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 
 
 class Traffic:
@@ -21,15 +22,16 @@ class Traffic:
         arguments = [program, "--namesrv", namesrv]
         for name, value in options.items():
             arguments += ["--" + name.replace("_", "-"), str(value)]
-        pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.warnings = tempfile.TemporaryFile("w+")  # a pipe that nobody reads would hold the client up when it is full
+        pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.warnings, text=True)
         self.host = host
         self.process = host.start(arguments, **pipes) if host else subprocess.Popen(arguments, **pipes)
         self.last = None
         line = self.process.stdout.readline()
         if line != "ready\n":
-            _, errors = self.process.communicate(timeout=60)
+            self.process.communicate(timeout=60)
             self.forget()
-            raise AssertionError("traffic did not start: %r %s" % (line, errors))
+            raise AssertionError("traffic did not start: %r %s" % (line, self.said()))
 
     def tell(self, command):
         self.process.stdin.write(command + "\n")
@@ -57,12 +59,16 @@ class Traffic:
     def finish(self):
         """Stops, drains, ends; the last report."""
         self.stop()
-        output, errors = self.process.communicate("quit\n", timeout=120)
+        output, _ = self.process.communicate("quit\n", timeout=120)
         if self.process.returncode != 0:
-            raise AssertionError("traffic ended with %d: %s" % (self.process.returncode, errors))
+            raise AssertionError("traffic ended with %d: %s" % (self.process.returncode, self.said()))
         self.last = json.loads(output)
         self.forget()
         return self.last
+
+    def said(self):
+        self.warnings.seek(0)
+        return self.warnings.read()
 
     def forget(self):
         if self.host and self.process in self.host.processes:
@@ -75,7 +81,7 @@ class Traffic:
     def __exit__(self, *exc):
         if self.process is not None:
             self.process.kill()
-            _, errors = self.process.communicate()
+            self.process.communicate()
             self.forget()
-            if exc[0] is not None and errors:
-                sys.stderr.write("traffic said:\n" + errors[-4000:])
+            if exc[0] is not None and self.said():
+                sys.stderr.write("traffic said:\n" + self.said()[-4000:])
