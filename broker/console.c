@@ -83,65 +83,58 @@ static void on_document_answer(void *arg, int err, const struct command *answer,
     }
 }
 
-/* `text`: the JSON, or the target of a promotion; `version` of a promotion: whether it is forced. */
-static void pass_on(struct console *c, struct telnet_call *call, enum document_kind kind, const char *action,
-                    int64_t version, int64_t version2, struct slice text)
+/* `command`: what is to be done; who asks for it is added here. Of versions only those above 0 go: CURRENT is 0 and PREVIOUS the default
+ * of diff and rollback, both are "not sent" on the wire. */
+static void pass_on(struct console *c, struct telnet_call *call, enum document_kind kind, struct document_command command)
 {
-    bool promotes = strcmp(action, DOCUMENT_ACTION_PROMOTE) == 0;
-    if (promotes || strcmp(action, DOCUMENT_ACTION_SET) == 0 || strcmp(action, DOCUMENT_ACTION_ROLLBACK) == 0)
-        log_info("%s %s by %s at %s, passed on to the registry", document_kind_name(kind), action,
-                 telnet_call_user(call), telnet_call_peer(call));
-    registry_link_command(
-        c->broker->registry_link,
-        &(struct document_command){
-            .which = document_of_kind(kind),
-            .action = action,
-            .user = telnet_call_user(call),
-            .password = telnet_call_password(call),
-            .peer = telnet_call_peer(call),
-            /* CURRENT is 0 and PREVIOUS the default of diff and rollback: both are "not sent" on the wire. */
-            .version = version > 0 && !promotes ? version : 0,
-            .force = promotes && version != 0,
-            .version2 = version2 > 0 ? version2 : 0,
-            .json = promotes ? SLICE_NULL : text,
-            .target = promotes ? text : SLICE_NULL,
-        },
-        on_document_answer, call);
+    static const char *const changes[] = {DOCUMENT_ACTION_SET, DOCUMENT_ACTION_ROLLBACK, DOCUMENT_ACTION_PROMOTE};
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++)
+        if (strcmp(command.action, changes[i]) == 0)
+            log_info("%s %s by %s at %s, passed on to the registry", document_kind_name(kind), command.action,
+                     telnet_call_user(call), telnet_call_peer(call));
+    command.which = document_of_kind(kind);
+    command.user = telnet_call_user(call);
+    command.password = telnet_call_password(call);
+    command.peer = telnet_call_peer(call);
+    command.version = command.version > 0 ? command.version : 0;
+    command.version2 = command.version2 > 0 ? command.version2 : 0;
+    registry_link_command(c->broker->registry_link, &command, on_document_answer, call);
 }
 
 static void on_get(void *arg, struct telnet_call *call, enum document_kind kind, int64_t version)
 {
-    pass_on(arg, call, kind, DOCUMENT_ACTION_GET, version, 0, SLICE_NULL);
+    pass_on(arg, call, kind, (struct document_command){.action = DOCUMENT_ACTION_GET, .version = version});
 }
 
 static void on_set(void *arg, struct telnet_call *call, enum document_kind kind, struct slice json)
 {
-    pass_on(arg, call, kind, DOCUMENT_ACTION_SET, 0, 0, json);
+    pass_on(arg, call, kind, (struct document_command){.action = DOCUMENT_ACTION_SET, .json = json});
 }
 
 static void on_check(void *arg, struct telnet_call *call, enum document_kind kind, struct slice json)
 {
-    pass_on(arg, call, kind, DOCUMENT_ACTION_CHECK, 0, 0, json);
+    pass_on(arg, call, kind, (struct document_command){.action = DOCUMENT_ACTION_CHECK, .json = json});
 }
 
 static void on_history(void *arg, struct telnet_call *call, enum document_kind kind, unsigned limit)
 {
-    pass_on(arg, call, kind, DOCUMENT_ACTION_HISTORY, 0, limit, SLICE_NULL);
+    pass_on(arg, call, kind, (struct document_command){.action = DOCUMENT_ACTION_HISTORY, .version2 = limit});
 }
 
 static void on_diff(void *arg, struct telnet_call *call, enum document_kind kind, int64_t from, int64_t to)
 {
-    pass_on(arg, call, kind, DOCUMENT_ACTION_DIFF, from, to, SLICE_NULL);
+    pass_on(arg, call, kind, (struct document_command){.action = DOCUMENT_ACTION_DIFF, .version = from, .version2 = to});
 }
 
 static void on_rollback(void *arg, struct telnet_call *call, enum document_kind kind, int64_t version)
 {
-    pass_on(arg, call, kind, DOCUMENT_ACTION_ROLLBACK, version, 0, SLICE_NULL);
+    pass_on(arg, call, kind, (struct document_command){.action = DOCUMENT_ACTION_ROLLBACK, .version = version});
 }
 
 static void on_promote(void *arg, struct telnet_call *call, struct slice target, bool force)
 {
-    pass_on(arg, call, DOCUMENT_KIND_BROKER, DOCUMENT_ACTION_PROMOTE, force, 0, target);
+    pass_on(arg, call, DOCUMENT_KIND_BROKER,
+            (struct document_command){.action = DOCUMENT_ACTION_PROMOTE, .target = target, .force = force});
 }
 
 static const struct document_ops DOCUMENT_OPS = {on_get,  on_set,      on_check,  on_history,

@@ -3,9 +3,9 @@
  * A command goes to the registries of namesrvAddr in their order until one answers a question that changes nothing
  * (the connection to a host that fell silent takes a command all the same, and nobody would know whether it was
  * carried out); one that is known to lack the newest version (it has just come back) comes last, or a promotion or
- * a rollback there would build on an old document and undo what was changed meanwhile. The version that a change made is given to the others at
- * once, with its time and author, so that all have the same one; what does not arrive is carried later
- * (document_courier.c).
+ * a rollback there would build on an old document and undo what was changed meanwhile. The version that a change
+ * made is given to the others at once, with its time and author, so that all have the same one; what does not
+ * arrive is carried later (document_courier.c).
  * Threads: b->control's. */
 #include "broker/registry_link_internal.h"
 

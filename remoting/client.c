@@ -53,12 +53,12 @@ static void client_fail_later(struct remoting_client *cl, const struct remoting_
 
 static void client_tell_failures(struct remoting_client *cl)
 {
-    struct failure *todo = cl->failures;
+    struct failure *left = cl->failures;
     cl->failures = NULL;
     cl->failures_end = &cl->failures;
-    while (todo != NULL) {
-        struct failure *f = todo;
-        todo = f->next;
+    while (left != NULL) {
+        struct failure *f = left;
+        left = f->next;
         f->done(f->arg, f->err, NULL, &f->eb);
         free(f);
     }

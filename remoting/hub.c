@@ -38,11 +38,11 @@ static void on_hub_later(void *arg)
         free(t);
         return;
     }
-    struct conn *todo = h->resumed;
+    struct conn *left = h->resumed;
     h->resumed = NULL;
-    while (todo != NULL) {
-        struct conn *c = todo;
-        todo = c->next_resumed;
+    while (left != NULL) {
+        struct conn *c = left;
+        left = c->next_resumed;
         c->is_resuming = false;
         conn_resume(c);
         conn_unref(c);

@@ -45,16 +45,16 @@ static void slot_insert(struct wheel *w, struct wheel_entry *e)
 static void slot_run(struct wheel *w, unsigned slot, int64_t now_ms)
 {
     struct wheel_entry *head = &w->slots[slot].head;
-    struct wheel_entry todo = {.prev = &todo, .next = &todo};
+    struct wheel_entry taken = {.prev = &taken, .next = &taken};
     if (head->next != head) {
-        todo.next = head->next;
-        todo.prev = head->prev;
-        todo.next->prev = todo.prev->next = &todo;
+        taken.next = head->next;
+        taken.prev = head->prev;
+        taken.next->prev = taken.prev->next = &taken;
         head->prev = head->next = head;
     }
     w->used[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
-    while (todo.next != &todo) {
-        struct wheel_entry *e = todo.next;
+    while (taken.next != &taken) {
+        struct wheel_entry *e = taken.next;
         e->prev->next = e->next;
         e->next->prev = e->prev;
         e->next = NULL;

@@ -27,7 +27,8 @@ const char *retry_db_name(const struct retry_db *db);
 void retry_db_each_statement(const struct retry_db *db, void (*each)(void *arg, const char *name, const char *sql), void *arg);
 
 /* Connects and makes the tables where they are missing, or brings older ones up. A SQLite file that is damaged, or
- * turned out to be in a call before, is put aside under another name, and a new one made (*rebuilt true, and a warning). ERR_STATE: its schema is newer than this program. */
+ * turned out to be in a call before, is put aside under another name, and a new one made (*rebuilt true, and a
+ * warning). ERR_STATE: its schema is newer than this program. */
 int retry_db_open(struct retry_db *db, bool *rebuilt, struct errbuf *eb);
 void retry_db_close(struct retry_db *db);
 bool retry_db_is_open(const struct retry_db *db);
